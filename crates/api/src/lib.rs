@@ -1,0 +1,1 @@
+//! The v2 JSON: parse requests, render answers and events. Pure.

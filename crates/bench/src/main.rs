@@ -1,0 +1,2 @@
+//! Benchmarks against peers and physical limits.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Everything Marathon decides, as one step function. Pure.

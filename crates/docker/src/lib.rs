@@ -1,0 +1,1 @@
+//! Runs one Docker container in the foreground, for the keeper.

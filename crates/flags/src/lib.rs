@@ -1,0 +1,1 @@
+//! One table of flags: parser, help, documentation.

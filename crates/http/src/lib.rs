@@ -1,0 +1,1 @@
+//! Routes, SSE, authentication, metrics.

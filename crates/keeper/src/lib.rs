@@ -1,0 +1,3 @@
+//! Watches the processes of the embedded engine and outlives the server.
+
+pub mod protocol;

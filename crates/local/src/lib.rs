@@ -1,0 +1,1 @@
+//! The embedded engine: this machine as a cluster of one.

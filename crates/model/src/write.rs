@@ -1,0 +1,49 @@
+//! What the store is asked to keep. Applying all writes of a store in any order gives the state back.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::app::AppSpec;
+use crate::deployment::Deployment;
+use crate::group::Group;
+use crate::id::{DeploymentId, FrameworkId, GroupId, InstanceId, SpecId};
+use crate::instance::{Instance, TaskFailure};
+use crate::time::Timestamp;
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Write {
+    /// One version of an app, named by `(id, version)`; the newest is the present one.
+    App(Arc<AppSpec>),
+    /// The app was removed at this moment; a version like the others.
+    AppRemoved { id: SpecId, at: Timestamp },
+    /// A version (or a removal) nobody can ask for any more.
+    AppVersionForgotten { id: SpecId, version: Timestamp },
+    /// One version of a group.
+    Group(Arc<Group>),
+    GroupRemoved { id: GroupId, at: Timestamp },
+    GroupVersionForgotten { id: GroupId, version: Timestamp },
+    /// The tree as a whole got this version.
+    Root { version: Timestamp },
+    RootForgotten { version: Timestamp },
+    Instance(Arc<Instance>),
+    InstanceGone(InstanceId),
+    Deployment(Arc<Deployment>),
+    DeploymentGone(DeploymentId),
+    Failure(Arc<TaskFailure>),
+    FailureGone(SpecId),
+    Delay { app: SpecId, delay: Delay },
+    DelayGone(SpecId),
+    Framework(FrameworkId),
+}
+
+/// How long an app waits before the next start after failures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Delay {
+    /// `last_config_change_at` of the definition that failed: a new configuration starts afresh.
+    pub config: Timestamp,
+    pub current: Duration,
+    /// The delay ends at `since + current`.
+    pub since: Timestamp,
+}

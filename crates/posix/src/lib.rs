@@ -1,0 +1,1 @@
+//! The only unsafe code: start a process the way the keeper needs it.

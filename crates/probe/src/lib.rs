@@ -1,0 +1,1 @@
+//! Carries out HTTP, TCP and command checks.

@@ -1,0 +1,1 @@
+//! What lies in the store: keys, bytes, format version. Pure.

@@ -1,0 +1,1 @@
+//! Seeded histories: the real core against a simulated cluster and store.

@@ -1,0 +1,1 @@
+//! The rules of one app or group definition: merge, normalise, validate. Pure.

@@ -1,0 +1,1 @@
+//! Durable writes: an append-only log with snapshots, or memory.
