@@ -27,7 +27,7 @@ pub enum Request {
 }
 
 /// How long tasks live on without a server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Lifetime {
     /// `false` (`--disable_checkpoint`): tasks end as soon as the server's connection does.
     pub checkpoint: bool,
