@@ -39,7 +39,11 @@ pub struct Probe {
 #[derive(Debug, Clone, PartialEq)]
 pub enum ProbeKind {
     /// `keep_body`: how many bytes of the answer are wanted.
-    Http { https: bool, path: String, keep_body: usize },
+    Http {
+        https: bool,
+        path: String,
+        keep_body: usize,
+    },
     Tcp,
 }
 

@@ -69,8 +69,10 @@ pub struct AppSpec {
     pub role: Role,
     pub version: Timestamp,
     pub last_scaling_at: Timestamp,
-    /// Also keys the backoff delay: scaling keeps it, a new configuration starts afresh.
     pub last_config_change_at: Timestamp,
+    /// Names the configuration: instances with the same value run the same thing and are never replaced
+    /// for it. Scaling keeps it, and a roll back brings the earlier value back.
+    pub config: Timestamp,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -314,20 +316,9 @@ impl HealthCheck {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum HealthKind {
-    Http {
-        https: bool,
-        by_engine: bool,
-        path: Option<String>,
-        port: CheckPort,
-        ignore_1xx: bool,
-    },
-    Tcp {
-        by_engine: bool,
-        port: CheckPort,
-    },
-    Command {
-        shell: String,
-    },
+    Http { https: bool, by_engine: bool, path: Option<String>, port: CheckPort, ignore_1xx: bool },
+    Tcp { by_engine: bool, port: CheckPort },
+    Command { shell: String },
 }
 
 /// Which port a check talks to.
@@ -442,6 +433,7 @@ impl AppSpec {
             version: Timestamp::default(),
             last_scaling_at: Timestamp::default(),
             last_config_change_at: Timestamp::default(),
+            config: Timestamp::default(),
         }
     }
 
@@ -533,6 +525,7 @@ impl AppSpec {
             version: _,
             last_scaling_at: _,
             last_config_change_at: _,
+            config: _,
         } = self;
         let same_tasks = *cmd == next.cmd
             && *args == next.args

@@ -12,17 +12,43 @@ use crate::update::{AppEdit, GroupUpdate};
 #[derive(Debug, Clone, PartialEq)]
 pub enum Command {
     /// One deployment for all edits, or none of them.
-    EditApps { edits: Vec<(SpecId, AppEdit)>, force: bool, origin: Option<Origin> },
+    EditApps {
+        edits: Vec<(SpecId, AppEdit)>,
+        force: bool,
+        origin: Option<Origin>,
+    },
     /// `create`: refused where the group exists (POST).
-    EditGroup { group: GroupId, update: Box<GroupUpdate>, create: bool, force: bool, dry_run: bool },
+    EditGroup {
+        group: GroupId,
+        update: Box<GroupUpdate>,
+        create: bool,
+        force: bool,
+        dry_run: bool,
+    },
     /// The root empties the whole tree.
-    DeleteGroup { group: GroupId, force: bool },
+    DeleteGroup {
+        group: GroupId,
+        force: bool,
+    },
     /// PATCH of a top-level group; deploys nothing.
-    EnforceRole { group: GroupId, enforce: Option<bool> },
-    Kill { victims: Victims, scale: bool, wipe: bool, force: bool },
+    EnforceRole {
+        group: GroupId,
+        enforce: Option<bool>,
+    },
+    Kill {
+        victims: Victims,
+        scale: bool,
+        wipe: bool,
+        force: bool,
+    },
     /// Without `force` the change is undone by a new deployment; with it, it just ends.
-    CancelDeployment { id: DeploymentId, force: bool },
-    ResetDelay { app: SpecId },
+    CancelDeployment {
+        id: DeploymentId,
+        force: bool,
+    },
+    ResetDelay {
+        app: SpecId,
+    },
 }
 
 /// Who asked, for the `api_post_event`.
@@ -63,8 +89,14 @@ pub enum Reply {
 /// Why a command was not carried out. `api` gives each its status and text.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Refusal {
-    NoSuchApp { id: SpecId, version: Option<Timestamp> },
-    NoSuchGroup { id: GroupId, version: Option<Timestamp> },
+    NoSuchApp {
+        id: SpecId,
+        version: Option<Timestamp>,
+    },
+    NoSuchGroup {
+        id: GroupId,
+        version: Option<Timestamp>,
+    },
     NoSuchTask(String),
     NoSuchDeployment(String),
     NotQueued(SpecId),
@@ -72,14 +104,21 @@ pub enum Refusal {
     GroupExists(GroupId),
     /// POST of a group where an app has the path.
     PathTaken(GroupId),
-    Locked { holders: Vec<DeploymentId> },
+    Locked {
+        holders: Vec<DeploymentId>,
+    },
     Invalid(Vec<Violation>),
     /// 422 with a plain message.
     Illegal(String),
     /// 400 with a plain message.
     BadRequest(String),
-    TooManyDeployments { limit: usize },
-    PortsExhausted { first: u16, last: u16 },
+    TooManyDeployments {
+        limit: usize,
+    },
+    PortsExhausted {
+        first: u16,
+        last: u16,
+    },
     /// The server cannot take changes now: not leading, stopping, or its store is gone.
     Unavailable(String),
 }

@@ -8,7 +8,10 @@ use crate::offer::EngineEvent;
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
-    Asked { from: RequestId, command: Command },
+    Asked {
+        from: RequestId,
+        command: Command,
+    },
     Engine(EngineEvent),
     Probed(ProbeResult),
     /// The moment named by `Core::next_wakeup` has come.

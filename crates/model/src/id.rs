@@ -8,9 +8,20 @@ use serde::{Deserialize, Serialize};
 /// A path that was checked once: absolute, canonical, every segment legal.
 ///
 /// `/` is the root group. Cloning shares the text.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct PathId(Arc<str>);
+
+/// Checked here too: what was edited in a store by hand must not become an impossible path.
+impl<'de> Deserialize<'de> for PathId {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<PathId, D::Error> {
+        let text = <Arc<str>>::deserialize(from)?;
+        match PathId::parse(&text) {
+            Ok(path) if *path.0 == *text => Ok(path),
+            _ => Err(serde::de::Error::custom(format_args!("`{text}` is no path"))),
+        }
+    }
+}
 
 /// The path of an app or a pod: what is run.
 pub type SpecId = PathId;
@@ -37,7 +48,8 @@ impl PathId {
     ///
     /// Surrounding and doubled slashes are dropped, `.` and `..` are walked.
     pub fn resolve(text: &str, base: &PathId) -> Result<PathId, PathError> {
-        let mut segments: Vec<&str> = if text.starts_with('/') { Vec::new() } else { base.segments().collect() };
+        let mut segments: Vec<&str> =
+            if text.starts_with('/') { Vec::new() } else { base.segments().collect() };
         for segment in text.split('/').filter(|it| !it.is_empty()) {
             match segment {
                 "." => {}
@@ -101,7 +113,9 @@ impl PathId {
         if group.is_root() {
             return !self.is_root();
         }
-        self.0.len() > group.0.len() && self.0.starts_with(&*group.0) && self.0.as_bytes()[group.0.len()] == b'/'
+        self.0.len() > group.0.len()
+            && self.0.starts_with(&*group.0)
+            && self.0.as_bytes()[group.0.len()] == b'/'
     }
 
     /// `/a/b` as `a_b`: the form used in task ids. Reversible, since `_` is not legal in a path.
@@ -343,7 +357,11 @@ mod tests {
     fn kinship() {
         let p = |text: &str| PathId::parse(text).unwrap();
         assert!(p("/a/b").is_below(&p("/a")) && p("/a").is_below(&PathId::root()));
-        assert!(!p("/ab").is_below(&p("/a")) && !p("/a").is_below(&p("/a")) && !PathId::root().is_below(&PathId::root()));
+        assert!(
+            !p("/ab").is_below(&p("/a"))
+                && !p("/a").is_below(&p("/a"))
+                && !PathId::root().is_below(&PathId::root())
+        );
         assert_eq!(p("/a/b/c").ancestors(), [p("/"), p("/a"), p("/a/b")]);
         assert_eq!(p("/a").parent(), PathId::root());
         assert_eq!((p("/a/b").safe().as_str(), p("/a/b").host_name().as_str()), ("a_b", "b.a"));
@@ -353,7 +371,10 @@ mod tests {
     fn task_ids_round_trip() {
         let text = "shop_cart.instance-0c1e6f10-7ccb-11eb-9a1c-0242ac110002._app.3";
         let id = TaskId::parse(text).unwrap();
-        assert_eq!((id.to_string().as_str(), id.incarnation, id.instance.spec.as_str()), (text, 3, "/shop/cart"));
+        assert_eq!(
+            (id.to_string().as_str(), id.incarnation, id.instance.spec.as_str()),
+            (text, 3, "/shop/cart")
+        );
         let pod = "shop.instance-0c1e6f10-7ccb-11eb-9a1c-0242ac110002.web.1";
         assert_eq!(TaskId::parse(pod).unwrap().container.as_deref(), Some("web"));
         assert!(matches!(TaskId::parse("zzz"), Err(IdError::Shape(_))));

@@ -19,7 +19,7 @@ pub struct Instance {
     pub since: Timestamp,
     /// The version of the definition this instance was (or will be) started from.
     pub version: Timestamp,
-    /// `last_config_change_at` of that definition: two instances with the same value run the same thing.
+    /// `config` of that definition: two instances with the same value run the same thing.
     pub config: Timestamp,
     pub role: Role,
     /// How often it was started; the next task gets this number plus one.

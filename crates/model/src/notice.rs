@@ -18,23 +18,71 @@ pub struct Notice {
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum What {
-    ApiPost { origin: Origin, app: Arc<AppSpec> },
-    SchedulerRegistered { framework: String, master: String },
-    SchedulerReregistered { master: String },
+    ApiPost {
+        origin: Origin,
+        app: Arc<AppSpec>,
+    },
+    SchedulerRegistered {
+        framework: String,
+        master: String,
+    },
+    SchedulerReregistered {
+        master: String,
+    },
     SchedulerDisconnected,
-    StreamAttached { remote: String },
-    StreamDetached { remote: String },
-    HealthCheckAdded { app: SpecId, version: Timestamp, check: HealthCheck },
-    HealthCheckRemoved { app: SpecId },
-    HealthCheckFailed { instance: InstanceId, task: TaskId, check: HealthCheck },
-    HealthChanged { instance: InstanceId, task: TaskId, version: Timestamp, alive: bool },
-    UnhealthyKilled { instance: Arc<Instance>, reason: String },
-    GroupChanged { group: GroupId, version: Timestamp },
-    GroupChangeFailed { group: GroupId, version: Timestamp, reason: String },
-    DeploymentStep { how: StepNews, plan: Arc<Deployment>, step: Step },
-    DeploymentSucceeded { plan: Arc<Deployment> },
-    DeploymentFailed { plan: Arc<Deployment>, reason: String },
-    AppTerminated { app: SpecId },
+    StreamAttached {
+        remote: String,
+    },
+    StreamDetached {
+        remote: String,
+    },
+    HealthCheckAdded {
+        app: SpecId,
+        version: Timestamp,
+        check: HealthCheck,
+    },
+    HealthCheckRemoved {
+        app: SpecId,
+    },
+    HealthCheckFailed {
+        instance: InstanceId,
+        task: TaskId,
+        check: HealthCheck,
+    },
+    HealthChanged {
+        instance: InstanceId,
+        task: TaskId,
+        version: Timestamp,
+        alive: bool,
+    },
+    UnhealthyKilled {
+        instance: Arc<Instance>,
+        reason: String,
+    },
+    GroupChanged {
+        group: GroupId,
+        version: Timestamp,
+    },
+    GroupChangeFailed {
+        group: GroupId,
+        version: Timestamp,
+        reason: String,
+    },
+    DeploymentStep {
+        how: StepNews,
+        plan: Arc<Deployment>,
+        step: Step,
+    },
+    DeploymentSucceeded {
+        plan: Arc<Deployment>,
+    },
+    DeploymentFailed {
+        plan: Arc<Deployment>,
+        reason: String,
+    },
+    AppTerminated {
+        app: SpecId,
+    },
     StatusUpdate {
         task: TaskId,
         agent: String,
@@ -45,9 +93,18 @@ pub enum What {
         addresses: Vec<IpAddress>,
         version: Timestamp,
     },
-    InstanceChanged { instance: Arc<Instance> },
-    InstanceHealthChanged { instance: InstanceId, version: Timestamp, healthy: Option<bool> },
-    UnknownInstanceTerminated { instance: InstanceId, condition: Condition },
+    InstanceChanged {
+        instance: Arc<Instance>,
+    },
+    InstanceHealthChanged {
+        instance: InstanceId,
+        version: Timestamp,
+        healthy: Option<bool>,
+    },
+    UnknownInstanceTerminated {
+        instance: InstanceId,
+        condition: Condition,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

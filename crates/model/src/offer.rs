@@ -45,14 +45,28 @@ pub enum Attribute {
 /// What the core asks of the engine.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Call {
-    Accept { offer: OfferId, launches: Vec<Launch> },
-    Decline { offers: Vec<OfferId>, hold: Duration },
+    Accept {
+        offer: OfferId,
+        launches: Vec<Launch>,
+    },
+    Decline {
+        offers: Vec<OfferId>,
+        hold: Duration,
+    },
     /// Offers are wanted again, whatever was declined before.
     Revive,
     /// No offers are wanted until the next `Revive`.
     Suppress,
-    Kill { task: TaskId, agent: Option<AgentId>, grace: Option<Duration> },
-    Acknowledge { task: TaskId, agent: AgentId, update: UpdateId },
+    Kill {
+        task: TaskId,
+        agent: Option<AgentId>,
+        grace: Option<Duration>,
+    },
+    Acknowledge {
+        task: TaskId,
+        agent: AgentId,
+        update: UpdateId,
+    },
     /// Tell the present status of these tasks; of all tasks when empty.
     Reconcile(Vec<(TaskId, Option<AgentId>)>),
 }
@@ -156,7 +170,11 @@ pub enum EngineCheckKind {
 #[derive(Debug, Clone, PartialEq)]
 pub enum EngineEvent {
     /// Connected; calls are accepted from now on. `again` after a connection was lost.
-    Subscribed { framework: FrameworkId, master: String, again: bool },
+    Subscribed {
+        framework: FrameworkId,
+        master: String,
+        again: bool,
+    },
     Disconnected,
     Offers(Vec<Offer>),
     Rescinded(OfferId),

@@ -113,6 +113,9 @@ mod tests {
     #[test]
     fn amounts_print_without_trailing_zeros() {
         let text = |amount: f64| Milli::from_f64(amount).to_string();
-        assert_eq!([text(0.1), text(1.0), text(1.25), text(-3.0), text(f64::NAN)], ["0.1", "1", "1.25", "0", "0"]);
+        assert_eq!(
+            [text(0.1), text(1.0), text(1.25), text(-3.0), text(f64::NAN)],
+            ["0.1", "1", "1.25", "0", "0"]
+        );
     }
 }

@@ -30,7 +30,12 @@ impl Timestamp {
         let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
         let (hour, minute) = (number(11, 13)?, number(14, 16)?);
         let (second, mut at) = if is(16, b':') { (number(17, 19)?, 19) } else { (0, 16) };
-        if !(1..=12).contains(&month) || day < 1 || day > days_in(year, month) || hour > 23 || minute > 59 || second > 59
+        if !(1..=12).contains(&month)
+            || day < 1
+            || day > days_in(year, month)
+            || hour > 23
+            || minute > 59
+            || second > 59
         {
             return None;
         }

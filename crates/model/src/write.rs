@@ -17,23 +17,42 @@ pub enum Write {
     /// One version of an app, named by `(id, version)`; the newest is the present one.
     App(Arc<AppSpec>),
     /// The app was removed at this moment; a version like the others.
-    AppRemoved { id: SpecId, at: Timestamp },
+    AppRemoved {
+        id: SpecId,
+        at: Timestamp,
+    },
     /// A version (or a removal) nobody can ask for any more.
-    AppVersionForgotten { id: SpecId, version: Timestamp },
+    AppVersionForgotten {
+        id: SpecId,
+        version: Timestamp,
+    },
     /// One version of a group.
     Group(Arc<Group>),
-    GroupRemoved { id: GroupId, at: Timestamp },
-    GroupVersionForgotten { id: GroupId, version: Timestamp },
+    GroupRemoved {
+        id: GroupId,
+        at: Timestamp,
+    },
+    GroupVersionForgotten {
+        id: GroupId,
+        version: Timestamp,
+    },
     /// The tree as a whole got this version.
-    Root { version: Timestamp },
-    RootForgotten { version: Timestamp },
+    Root {
+        version: Timestamp,
+    },
+    RootForgotten {
+        version: Timestamp,
+    },
     Instance(Arc<Instance>),
     InstanceGone(InstanceId),
     Deployment(Arc<Deployment>),
     DeploymentGone(DeploymentId),
     Failure(Arc<TaskFailure>),
     FailureGone(SpecId),
-    Delay { app: SpecId, delay: Delay },
+    Delay {
+        app: SpecId,
+        delay: Delay,
+    },
     DelayGone(SpecId),
     Framework(FrameworkId),
 }
@@ -41,7 +60,7 @@ pub enum Write {
 /// How long an app waits before the next start after failures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Delay {
-    /// `last_config_change_at` of the definition that failed: a new configuration starts afresh.
+    /// `config` of the definition that failed: a new configuration starts afresh.
     pub config: Timestamp,
     pub current: Duration,
     /// The delay ends at `since + current`.

@@ -1,0 +1,73 @@
+//! Judges a whole state: what must hold at any time, however it came about. Run after every step of a
+//! simulation, and on a sample in production.
+
+use std::collections::BTreeMap;
+
+use marathon_model::instance::{Condition, Goal};
+
+use crate::Core;
+use crate::timers::Timer;
+
+impl Core {
+    /// Everything that is not as it must be; empty when all is well.
+    pub fn audit(&self) -> Vec<String> {
+        let mut findings = Vec::new();
+        let mut ports: BTreeMap<u16, u32> = BTreeMap::new();
+        for (id, app) in &self.world.view.apps {
+            let mut find = |what: String| findings.push(format!("{id}: {what}"));
+            let config = app.spec.as_ref().map(|it| it.config);
+            let tally = crate::world::tally(app.instances.values(), config);
+            if tally != app.tally {
+                find(format!("tally {:?} is not the count {tally:?}", app.tally));
+            }
+            let index = crate::world::index(app.instances.values(), app.spec.as_deref());
+            let known = self.world.index.get(id);
+            if known.is_some_and(|it| *it != index) || known.is_none() && !app.instances.is_empty() {
+                find(format!("index {known:?} is not {index:?}"));
+            }
+            if index.waiting.is_empty() == self.world.queue.contains(id) {
+                find("the queue does not hold exactly the apps that wait".to_owned());
+            }
+            for deployment in &app.deployments {
+                if !self.world.view.deployments.contains_key(deployment) {
+                    find(format!("deployment {deployment} does not exist"));
+                }
+            }
+            if app.spec.as_ref().map(|it| it.version)
+                != app.history.last().and_then(|it| it.1.as_ref()).map(|it| it.version)
+            {
+                find("the present definition is not the newest version".to_owned());
+            }
+            if app.history.iter().zip(app.history.iter().skip(1)).any(|(a, b)| a.0 >= b.0) {
+                find("versions do not grow".to_owned());
+            }
+            for it in app.instances.values() {
+                let placed = !matches!(it.condition, Condition::Scheduled);
+                if placed != (it.task.is_some() && it.agent.is_some()) {
+                    find(format!("{}: {:?} with task {:?}", it.id, it.condition, it.task.is_some()));
+                }
+                if it.task.as_ref().is_some_and(|task| task.id.incarnation != it.incarnation) {
+                    find(format!("{}: its task is not its last start", it.id));
+                }
+                if it.goal == Goal::Decommissioned && it.is_over() {
+                    find(format!("{}: over and not wanted, but still here", it.id));
+                }
+                let starting =
+                    matches!(it.condition, Condition::Provisioned | Condition::Staging | Condition::Starting);
+                if starting
+                    && !self.world.timers.is_set(&Timer::Launch(it.id.clone()))
+                    && !self.is_being_killed(it)
+                {
+                    find(format!("{}: nobody watches its launch", it.id));
+                }
+            }
+            for port in app.spec.iter().flat_map(|it| it.service_ports()).filter(|it| *it != 0) {
+                *ports.entry(port).or_default() += 1;
+            }
+        }
+        if ports != self.world.service_ports {
+            findings.push("service ports are miscounted".to_owned());
+        }
+        findings
+    }
+}

@@ -1,0 +1,87 @@
+//! Killing tasks on request: as they are, with a lower number of instances, or with all they own.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use marathon_model::app::AppSpec;
+use marathon_model::command::{Refusal, Reply, Victims};
+use marathon_model::id::{GroupId, InstanceId, PathId, SpecId};
+use marathon_model::instance::{Condition, Instance};
+
+use crate::Core;
+use crate::deploy::Draft;
+
+impl Core {
+    pub(crate) fn kill(&mut self, victims: Victims, scale: bool, wipe: bool, force: bool) -> Reply {
+        if scale && wipe {
+            let text = "You cannot use scale and wipe at the same time.";
+            return Reply::Refused(Refusal::BadRequest(text.to_owned()));
+        }
+        let chosen = match self.select(&victims, scale) {
+            Ok(chosen) => chosen,
+            Err(refusal) => return Reply::Refused(refusal),
+        };
+        if scale {
+            return self.kill_and_scale(&victims, chosen, force);
+        }
+        for it in &chosen {
+            if wipe {
+                self.retire(&it.id);
+            } else if it.condition.is_active() && !self.is_being_killed(it) {
+                self.send_kill(it);
+            }
+        }
+        Reply::Killed(chosen)
+    }
+
+    fn select(&self, victims: &Victims, scale: bool) -> Result<Vec<Arc<Instance>>, Refusal> {
+        let placed = |it: &Arc<Instance>| it.task.is_some();
+        match victims {
+            Victims::OfApp { app, host } => {
+                let unknown = || Refusal::NoSuchApp { id: app.clone(), version: None };
+                let entry = self.world.view.app(app).ok_or_else(unknown)?;
+                let here = |it: &&Arc<Instance>| match host.as_deref() {
+                    None | Some("*") => true,
+                    Some(host) => it.agent.as_ref().is_some_and(|agent| &*agent.host == host),
+                };
+                Ok(entry.instances.values().filter(here).filter(|it| placed(it)).cloned().collect())
+            }
+            Victims::One { app, task } => {
+                let unknown = || Refusal::NoSuchApp { id: app.clone(), version: None };
+                self.world.view.app(app).ok_or_else(unknown)?;
+                match self.world.view.task(task).filter(|it| it.spec() == app) {
+                    Some(it) => Ok(vec![it.clone()]),
+                    // Scaling by nothing is legal, as in the original.
+                    None if scale => Ok(Vec::new()),
+                    None => Err(Refusal::NoSuchTask(task.to_string())),
+                }
+            }
+            Victims::Tasks(tasks) => {
+                Ok(tasks.iter().filter_map(|it| self.world.view.task(it)).cloned().collect())
+            }
+        }
+    }
+
+    fn kill_and_scale(&mut self, victims: &Victims, chosen: Vec<Arc<Instance>>, force: bool) -> Reply {
+        let mut by_app: BTreeMap<SpecId, Vec<InstanceId>> = BTreeMap::new();
+        if let Victims::OfApp { app, .. } | Victims::One { app, .. } = victims {
+            by_app.insert(app.clone(), Vec::new());
+        }
+        for it in chosen.iter().filter(|it| it.condition.is_active() && it.condition != Condition::Killing) {
+            by_app.entry(it.spec().clone()).or_default().push(it.id.clone());
+        }
+        let about = match by_app.len() {
+            1 => by_app.keys().next().map_or_else(GroupId::root, PathId::parent),
+            _ => GroupId::root(),
+        };
+        let mut draft = Draft { about, force, ..Draft::default_at_root() };
+        for (app, ids) in by_app {
+            let Some(spec) = self.world.spec(&app) else { continue };
+            let gone = u32::try_from(ids.len()).unwrap_or(u32::MAX);
+            let instances = spec.instances.saturating_sub(gone);
+            draft.apps.insert(app.clone(), Some(AppSpec { instances, ..AppSpec::clone(spec) }));
+            draft.victims.insert(app, ids);
+        }
+        self.answer(draft)
+    }
+}

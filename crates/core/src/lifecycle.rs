@@ -1,0 +1,428 @@
+//! What a status update means for an instance, and what the passing of time does.
+//!
+//! ```text
+//! Scheduled ─► Provisioned ─► Staging ─► Starting ─► Running ─► Killing ─► terminal
+//!     ▲            │                                   │  ▲                  │
+//!     │            └─ too long without a word: kill    ▼  │                  │
+//!     └── goal Running: the same instance again ◄── Unreachable ─► expunged  │
+//!                          (incarnation + 1) ◄───────────────────────────────┘
+//! ```
+//! Every update is stored before it is acknowledged: the acknowledgement is an act of the same batch.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use marathon_model::app::{AppSpec, UnreachableStrategy};
+use marathon_model::id::{InstanceId, SpecId};
+use marathon_model::instance::{Condition, Goal, Instance, TaskFailure};
+use marathon_model::notice::What;
+use marathon_model::offer::{Call, Reason, TaskState, TaskStatus};
+use marathon_model::write::{Delay, Write};
+
+use crate::Core;
+use crate::timers::Timer;
+
+/// Status messages are cut to so many characters before they are stored or published.
+const MESSAGE_MAX: usize = 10_000;
+
+/// Mesos's word for a state, read as the condition it means.
+pub(crate) fn condition_of(status: &TaskStatus) -> Condition {
+    match status.state {
+        TaskState::Staging => Condition::Staging,
+        TaskState::Starting => Condition::Starting,
+        TaskState::Running => Condition::Running,
+        TaskState::Killing => Condition::Killing,
+        TaskState::Finished => Condition::Finished,
+        TaskState::Failed => Condition::Failed,
+        TaskState::Killed => Condition::Killed,
+        TaskState::Error => Condition::Error,
+        TaskState::Dropped => Condition::Dropped,
+        TaskState::Unreachable => Condition::Unreachable,
+        TaskState::Unknown => Condition::Unknown,
+        TaskState::Gone | TaskState::GoneByOperator => Condition::Gone,
+        // Only from masters or agents older than partition awareness.
+        TaskState::Lost => match status.reason {
+            _ if status.message.starts_with("Reconciliation: Task is unknown to the") => Condition::Unknown,
+            Some(Reason::TaskUnknown) => Condition::Unknown,
+            Some(Reason::Reconciliation | Reason::AgentDisconnected | Reason::AgentRemoved) => {
+                Condition::Unreachable
+            }
+            _ => Condition::Gone,
+        },
+    }
+}
+
+impl Core {
+    pub(crate) fn on_status(&mut self, status: TaskStatus) {
+        self.world.view.counters.updates[status.state as usize] += 1;
+        if status.reason == Some(Reason::ContainerLimitationMemory) {
+            self.world.view.counters.out_of_memory += 1;
+        }
+        let condition = condition_of(&status);
+        match self.world.instance(&status.task.instance).cloned() {
+            None => self.on_unknown(&status, condition),
+            Some(it) if it.task.as_ref().is_none_or(|task| task.id != status.task) => {
+                // An earlier start of the instance: it was given up, so it must not live on.
+                if !condition.is_terminal() && !condition.is_unreachable() {
+                    self.kill_unknown(&status);
+                }
+            }
+            Some(it) => self.update(&it, &status, condition),
+        }
+        if let (Some(update), Some(agent)) = (status.update, status.agent) {
+            self.world.call(Call::Acknowledge { task: status.task, agent, update });
+        }
+    }
+
+    fn on_unknown(&mut self, status: &TaskStatus, condition: Condition) {
+        if condition.is_terminal() || condition.is_unreachable() {
+            let instance = status.task.instance.clone();
+            self.world.publish(What::UnknownInstanceTerminated { instance, condition });
+        } else {
+            self.kill_unknown(status);
+        }
+    }
+
+    fn kill_unknown(&mut self, status: &TaskStatus) {
+        self.world.call(Call::Kill { task: status.task.clone(), agent: status.agent.clone(), grace: None });
+    }
+
+    fn update(&mut self, before: &Arc<Instance>, status: &TaskStatus, condition: Condition) {
+        // What has ended stays ended.
+        if before.condition.is_terminal() {
+            return;
+        }
+        let id = before.id.clone();
+        let now = self.world.now;
+        let mut next = Instance::clone(before);
+        let Some(task) = next.task.as_mut() else { return };
+        let state_changed = task.state != Some(status.state);
+        task.state = Some(status.state);
+        if !status.addresses.is_empty() {
+            task.addresses.clone_from(&status.addresses);
+        }
+        if status.check.is_some() {
+            task.check = status.check;
+        }
+        task.unreachable_since = match condition {
+            Condition::Unreachable => task.unreachable_since.or(status.unreachable_since).or(Some(now.wall)),
+            _ => None,
+        };
+        if condition == Condition::Running && task.started_at.is_none() {
+            task.started_at = Some(now.wall);
+        }
+        let keep_inactive =
+            before.condition == Condition::UnreachableInactive && condition == Condition::Unreachable;
+        next.condition = if keep_inactive { Condition::UnreachableInactive } else { condition };
+        if next.condition != before.condition {
+            next.since = now.wall;
+        }
+        let starts_running = condition == Condition::Running && before.condition != Condition::Running;
+        if starts_running && !before.ready {
+            next.ready = !self.awaits_readiness(&next);
+        }
+        self.note_engine_health(&mut next, status);
+        if next == **before {
+            return;
+        }
+        self.world.timers.clear(&Timer::Unreachable(id.clone()));
+        match condition {
+            Condition::Staging | Condition::Starting => {
+                let deadline = now.tick + self.policy.task_launch_timeout;
+                if before.condition == Condition::Provisioned {
+                    self.world.timers.set(Timer::Launch(id.clone()), deadline);
+                }
+            }
+            _ => self.world.timers.clear(&Timer::Launch(id.clone())),
+        }
+        if state_changed {
+            self.publish_status(&next, status);
+        }
+        let health_before = before.healthy();
+        self.store(before, next, condition, status);
+        if starts_running {
+            self.begin_checks(&id);
+        }
+        self.announce_health(&id, health_before);
+    }
+
+    fn publish_status(&mut self, it: &Instance, status: &TaskStatus) {
+        let Some(task) = &it.task else { return };
+        let agent = it.agent.as_deref();
+        self.world.publish(What::StatusUpdate {
+            task: task.id.clone(),
+            agent: agent.map(|it| it.id.to_string()).unwrap_or_default(),
+            host: agent.map_or_else(|| "unknown".to_owned(), |it| it.host.to_string()),
+            state: status.state,
+            message: cut(&status.message),
+            ports: task.ports.clone(),
+            addresses: task.addresses.clone(),
+            version: it.version,
+        });
+    }
+
+    /// Stores the new state and draws the consequences of an end.
+    fn store(&mut self, before: &Instance, next: Instance, condition: Condition, status: &TaskStatus) {
+        let id = next.id.clone();
+        if condition.is_terminal() {
+            self.world.timers.forget(&id, next.health.len());
+            self.note_failure(&next, status);
+            self.delay_after(&next, status);
+            if next.goal == Goal::Decommissioned {
+                // The event of the end is published although the record goes at once.
+                self.world.publish(What::InstanceChanged { instance: Arc::new(next) });
+                self.world.drop_instance(&id);
+                return;
+            }
+        } else if condition == Condition::Unreachable {
+            if self.is_expunged_at_once(&next) {
+                self.world.publish(What::InstanceChanged { instance: Arc::new(next) });
+                self.world.drop_instance(&id);
+                return;
+            }
+            self.set_unreachable_timer(&next);
+        } else if before.condition.is_unreachable() && next.goal != Goal::Running {
+            // It is back and not wanted: say so again.
+            self.send_kill(&next);
+        }
+        let progressed = matches!(condition, Condition::Staging | Condition::Starting | Condition::Running)
+            && condition != before.condition;
+        let spec = self.world.spec(&id.spec).cloned();
+        self.world.put_instance(next);
+        if progressed && let Some(spec) = spec {
+            self.progress(&spec);
+        }
+    }
+
+    fn note_failure(&mut self, it: &Instance, status: &TaskStatus) {
+        let failed = matches!(
+            status.state,
+            TaskState::Failed
+                | TaskState::Error
+                | TaskState::Lost
+                | TaskState::Dropped
+                | TaskState::Gone
+                | TaskState::GoneByOperator
+                | TaskState::Unknown
+        );
+        if failed {
+            self.record_failure(it, status.state, &status.message);
+        }
+    }
+
+    pub(crate) fn record_failure(&mut self, it: &Instance, state: TaskState, message: &str) {
+        let Some(task) = &it.task else { return };
+        let failure = Arc::new(TaskFailure {
+            spec: it.spec().clone(),
+            task: task.id.clone(),
+            state,
+            message: cut(message),
+            host: it.agent.as_ref().map_or_else(|| "unknown".into(), |agent| agent.host.clone()),
+            agent: it.agent.as_ref().map(|agent| agent.id.clone()),
+            version: it.version,
+            at: self.world.now.wall,
+        });
+        self.world.app_mut(it.spec()).failure = Some(failure.clone());
+        self.world.write(Write::Failure(failure));
+    }
+
+    fn delay_after(&mut self, it: &Instance, status: &TaskStatus) {
+        let Some(spec) = self.world.spec(it.spec()).cloned() else { return };
+        if status.reason == Some(Reason::AgentDraining) {
+            self.reset_delay(it.spec());
+            return;
+        }
+        let counts = matches!(
+            it.condition,
+            Condition::Error | Condition::Failed | Condition::Dropped | Condition::Gone | Condition::Finished
+        );
+        if !counts || it.goal != Goal::Running || it.config != spec.config {
+            return;
+        }
+        let now = self.world.now;
+        let app = self.world.app_mut(it.spec());
+        // A run that lasted longer than the longest delay wipes the slate.
+        let before = app.delay.filter(|delay| !crate::backoff::is_stale(delay, &spec.backoff, now.wall));
+        let delay = crate::backoff::after_failure(before, spec.config, &spec.backoff, now.wall);
+        if delay.current.is_zero() {
+            return;
+        }
+        app.delay = Some(delay);
+        self.hold(it.spec(), delay);
+    }
+
+    /// Keeps an app from launching until its delay ends.
+    fn hold(&mut self, id: &SpecId, delay: Delay) {
+        self.world.write(Write::Delay { app: id.clone(), delay });
+        self.world.held.insert(id.clone());
+        self.world.timers.set(Timer::Delay(id.clone()), self.world.now.tick + delay.current);
+    }
+
+    /// The delay has ended, or has been over for so long that it is forgotten.
+    pub(crate) fn on_delay_timer(&mut self, id: &SpecId) {
+        let app = self.world.app(id);
+        let (Some(delay), Some(spec)) = (app.and_then(|it| it.delay), app.and_then(|it| it.spec.clone()))
+        else {
+            self.world.held.remove(id);
+            return;
+        };
+        if self.world.held.remove(id) {
+            self.world.demand_grew |= self.world.queue.contains(id);
+            let rest = spec.backoff.max.saturating_sub(delay.current) + Duration::from_millis(1);
+            self.world.timers.set(Timer::Delay(id.clone()), self.world.now.tick + rest);
+        } else {
+            self.reset_delay(id);
+        }
+    }
+
+    /// An instance moved without failing: a delay that exists begins anew.
+    pub(crate) fn progress(&mut self, spec: &AppSpec) {
+        let now = self.world.now;
+        let Some(delay) = self.world.app(&spec.id).and_then(|it| it.delay) else { return };
+        if delay.config != spec.config {
+            return;
+        }
+        let delay = crate::backoff::after_progress(delay, now.wall);
+        self.world.app_mut(&spec.id).delay = Some(delay);
+        self.hold(&spec.id, delay);
+    }
+
+    pub(crate) fn reset_delay(&mut self, id: &SpecId) {
+        if self.world.app(id).is_some_and(|it| it.delay.is_some()) {
+            self.world.app_mut(id).delay = None;
+            self.world.write(Write::DelayGone(id.clone()));
+        }
+        self.world.timers.clear(&Timer::Delay(id.clone()));
+        self.world.demand_grew |= self.world.held.remove(id) && self.world.queue.contains(id);
+        self.world.touch(id);
+    }
+
+    fn strategy(&self, it: &Instance) -> UnreachableStrategy {
+        let app = self.world.app(it.spec());
+        let spec = app.and_then(|app| app.version(it.version).or(app.spec.as_ref()));
+        let at_once = UnreachableStrategy::After { inactive: Duration::ZERO, expunge: Duration::ZERO };
+        spec.map_or(at_once, |it| it.unreachable)
+    }
+
+    fn is_expunged_at_once(&self, it: &Instance) -> bool {
+        match self.strategy(it) {
+            UnreachableStrategy::Disabled => false,
+            UnreachableStrategy::After { expunge, .. } => self.unreachable_for(it) >= expunge,
+        }
+    }
+
+    fn unreachable_for(&self, it: &Instance) -> Duration {
+        let since = it.task.as_ref().and_then(|it| it.unreachable_since).unwrap_or(self.world.now.wall);
+        self.world.now.wall - since
+    }
+
+    pub(crate) fn set_unreachable_timer(&mut self, it: &Instance) {
+        let UnreachableStrategy::After { inactive, expunge } = self.strategy(it) else { return };
+        let passed = self.unreachable_for(it);
+        let next =
+            if it.condition == Condition::Unreachable && inactive < expunge { inactive } else { expunge };
+        let at = self.world.now.tick + next.saturating_sub(passed);
+        self.world.timers.set(Timer::Unreachable(it.id.clone()), at);
+    }
+
+    pub(crate) fn on_unreachable_timer(&mut self, id: &InstanceId) {
+        let Some(it) = self.world.instance(id).cloned() else { return };
+        let UnreachableStrategy::After { inactive, expunge } = self.strategy(&it) else { return };
+        if !it.condition.is_unreachable() {
+            return;
+        }
+        // The wall clock may have been set back since the timer was: the timer is what counts.
+        let passed = self.unreachable_for(&it);
+        if it.condition == Condition::Unreachable && inactive < expunge && passed < expunge {
+            let next = Instance {
+                condition: Condition::UnreachableInactive,
+                since: self.world.now.wall,
+                ..Instance::clone(&it)
+            };
+            self.world.put_instance(next);
+            let left = expunge.saturating_sub(passed.max(inactive));
+            self.world.timers.set(Timer::Unreachable(id.clone()), self.world.now.tick + left);
+        } else {
+            self.world.drop_instance(id);
+        }
+    }
+
+    /// A launch that took too long.
+    pub(crate) fn on_launch_timer(&mut self, id: &InstanceId) {
+        let Some(it) = self.world.instance(id).cloned() else { return };
+        if matches!(it.condition, Condition::Provisioned | Condition::Staging | Condition::Starting) {
+            self.world.view.counters.launches_overdue += 1;
+            self.send_kill(&it);
+            let task =
+                it.task.as_ref().map(|task| (task.id.clone(), it.agent.as_ref().map(|it| it.id.clone())));
+            self.world.call(Call::Reconcile(task.into_iter().collect()));
+        }
+    }
+
+    /// Tells the engine to end the task of an instance, and again until it did.
+    pub(crate) fn send_kill(&mut self, it: &Instance) {
+        let Some(task) = it.task.as_ref().filter(|_| !it.is_over()) else { return };
+        let agent = it.agent.as_ref().map(|it| it.id.clone());
+        self.world
+            .timers
+            .set(Timer::Kill(it.id.clone()), self.world.now.tick + self.policy.kill_retry_timeout);
+        self.world.call(Call::Kill { task: task.id.clone(), agent, grace: None });
+    }
+
+    pub(crate) fn on_kill_timer(&mut self, id: &InstanceId) {
+        let Some(it) = self.world.instance(id).cloned() else { return };
+        if !it.is_over() && !it.condition.is_unreachable() {
+            self.send_kill(&it);
+        }
+    }
+
+    pub(crate) fn is_being_killed(&self, it: &Instance) -> bool {
+        it.condition == Condition::Killing || self.world.timers.is_set(&Timer::Kill(it.id.clone()))
+    }
+
+    /// Gives an instance the goal to end. What never ran, or has ended, is forgotten at once.
+    pub(crate) fn retire(&mut self, id: &InstanceId) {
+        let Some(it) = self.world.instance(id).cloned() else { return };
+        if it.is_over() {
+            let mut last = Instance::clone(&it);
+            last.goal = Goal::Decommissioned;
+            self.world.publish(What::InstanceChanged { instance: Arc::new(last) });
+            self.world.drop_instance(id);
+            return;
+        }
+        if it.goal == Goal::Running {
+            self.world.put_instance(Instance { goal: Goal::Decommissioned, ..Instance::clone(&it) });
+        }
+        if !self.is_being_killed(&it) {
+            self.send_kill(&it);
+        }
+    }
+
+    /// Adds instances that wait to be placed.
+    pub(crate) fn schedule(&mut self, spec: &AppSpec, count: u32) {
+        for _ in 0..count {
+            let uuid = self.ids.instance(self.world.now.wall);
+            self.world.put_instance(Instance {
+                id: InstanceId { spec: spec.id.clone(), uuid },
+                goal: Goal::Running,
+                condition: Condition::Scheduled,
+                since: self.world.now.wall,
+                version: spec.version,
+                config: spec.config,
+                role: spec.role.clone(),
+                incarnation: 0,
+                agent: None,
+                task: None,
+                health: Vec::new(),
+                ready: false,
+            });
+        }
+    }
+}
+
+fn cut(message: &str) -> Arc<str> {
+    match message.char_indices().nth(MESSAGE_MAX) {
+        Some((end, _)) => message[..end].into(),
+        None => message.into(),
+    }
+}

@@ -1,0 +1,266 @@
+//! Offer matching: which waiting instances, if any, an offer can start.
+//!
+//! ```text
+//! offer ─► role ─► constraints ─► maintenance ─► cpus, mem, disk, gpus ─► ports ─► launch
+//!            └─────────┴──────────────┴── the first refusal is the one that counts ──┘
+//! ```
+//! The order is part of the API: `/v2/queue` sums up offers by their first refusal.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use marathon_model::app::AppSpec;
+use marathon_model::id::{OfferId, SpecId, TaskId};
+use marathon_model::instance::{Agent, Condition, Goal, Instance, Task};
+use marathon_model::notice::What;
+use marathon_model::offer::{Call, Launch, Offer, TaskState};
+use marathon_model::resources::{Milli, Role};
+use marathon_model::time::Timestamp;
+use marathon_model::view::Mismatch;
+
+use crate::Core;
+use crate::constraint;
+use crate::pool::{Pool, port_wishes};
+use crate::timers::Timer;
+
+/// What is prepared once for all offers of a batch: the definition, its constraints compiled, and its
+/// placed instances counted.
+struct Candidate {
+    spec: Arc<AppSpec>,
+    roles: Vec<Role>,
+    enforce_role: bool,
+    rules: constraint::Rules,
+}
+
+impl Core {
+    pub(crate) fn on_offers(&mut self, offers: Vec<Offer>) {
+        self.world.view.counters.offers_incoming += offers.len() as u64;
+        let mut declined: Vec<OfferId> = Vec::new();
+        let mut candidates: BTreeMap<SpecId, Candidate> = BTreeMap::new();
+        for offer in offers {
+            let offer = Arc::new(offer);
+            let launches = self.match_offer(&offer, &mut candidates);
+            if launches.is_empty() {
+                declined.push(offer.id.clone());
+                continue;
+            }
+            self.world.view.counters.offers_used += 1;
+            self.world.view.counters.tasks_launched += launches.len() as u64;
+            self.world.call(Call::Accept { offer: offer.id.clone(), launches });
+        }
+        if !declined.is_empty() {
+            self.world.view.counters.offers_declined += declined.len() as u64;
+            let hold = self.policy.decline_offer_duration;
+            self.world.call(Call::Decline { offers: declined, hold });
+        }
+    }
+
+    /// Places as many waiting instances as fit, taking turns between apps.
+    fn match_offer(
+        &mut self,
+        offer: &Arc<Offer>,
+        candidates: &mut BTreeMap<SpecId, Candidate>,
+    ) -> Vec<Launch> {
+        let mut launches = Vec::new();
+        let mut waiting: Vec<SpecId> = self.launchable_after(self.last_served.as_ref());
+        if waiting.is_empty() {
+            return launches;
+        }
+        let limit = self.policy.max_instances_per_offer.unwrap_or(usize::MAX);
+        let agent = Arc::new(Agent {
+            id: offer.agent.clone(),
+            host: offer.hostname.clone(),
+            region: offer.region.clone(),
+            zone: offer.zone.clone(),
+            attributes: offer.attributes.clone(),
+        });
+        let mut pool = Pool::new(offer);
+        let mut used: Vec<SpecId> = Vec::new();
+        while !waiting.is_empty() && launches.len() < limit {
+            let mut still = Vec::with_capacity(waiting.len());
+            for id in waiting {
+                if launches.len() >= limit {
+                    break;
+                }
+                let Some(instance) = self.next_waiting(&id) else { continue };
+                if !candidates.contains_key(&id) {
+                    match self.candidate(&id, &instance) {
+                        Some(candidate) => drop(candidates.insert(id.clone(), candidate)),
+                        None => continue,
+                    }
+                }
+                let candidate = &candidates[&id];
+                let refusals = self.refusals(candidate, offer, &pool);
+                let ports = match refusals.is_empty() {
+                    true => pool.take_ports(&port_wishes(&candidate.spec), &candidate.roles, &mut self.ids),
+                    false => None,
+                };
+                let Some(ports) = ports else {
+                    let reasons =
+                        if refusals.is_empty() { vec![Mismatch::InsufficientPorts] } else { refusals };
+                    // An offer that already started one of the app was not refused by it.
+                    if !used.contains(&id) {
+                        crate::queue::note_offer(&mut self.world, &id, offer, reasons);
+                    }
+                    continue;
+                };
+                pool.take(&candidate.spec.resources, &candidate.roles);
+                launches.push(self.provision(&instance, &candidates[&id], &agent, ports));
+                if let Some(candidate) = candidates.get_mut(&id) {
+                    candidate.rules.place(&agent);
+                }
+                if !used.contains(&id) {
+                    crate::queue::note_offer(&mut self.world, &id, offer, Vec::new());
+                    used.push(id.clone());
+                }
+                self.last_served = Some(id.clone());
+                still.push(id);
+            }
+            waiting = still;
+        }
+        launches
+    }
+
+    /// Apps that may launch now, beginning behind the one served last, so that none starves.
+    fn launchable_after(&self, last: Option<&SpecId>) -> Vec<SpecId> {
+        let may = |id: &&SpecId| !self.world.is_held(id);
+        let Some(last) = last else { return self.world.queue.iter().filter(may).cloned().collect() };
+        let after = self.world.queue.iter().filter(|it| *it > last);
+        let before = self.world.queue.iter().filter(|it| *it <= last);
+        after.chain(before).filter(may).cloned().collect()
+    }
+
+    fn next_waiting(&self, id: &SpecId) -> Option<Arc<Instance>> {
+        let uuid = self.world.index.get(id)?.waiting.first()?;
+        self.world.app(id)?.instances.get(uuid).cloned()
+    }
+
+    /// The definition an instance is started from: the present one, unless the instance still belongs to
+    /// an earlier configuration (while its app waits for a deployment's later step).
+    fn candidate(&self, id: &SpecId, instance: &Instance) -> Option<Candidate> {
+        let app = self.world.app(id)?;
+        let present = app.spec.as_ref()?;
+        let spec = match instance.config == present.config {
+            true => present,
+            false => app.version(instance.version).unwrap_or(present),
+        };
+        let top = id.ancestors().get(1).cloned();
+        let enforce_role =
+            top.and_then(|it| self.world.view.groups.get(&it)).is_some_and(|it| it.enforce_role);
+        let roles = marathon_spec::accepted_roles(spec, &self.policy.rules);
+        let placed =
+            app.instances.values().filter(|it| holds_place(it, spec)).filter_map(|it| it.agent.as_deref());
+        let rules = constraint::Rules::new(spec, placed);
+        Some(Candidate { spec: spec.clone(), roles, enforce_role, rules })
+    }
+
+    fn refusals(&self, candidate: &Candidate, offer: &Offer, pool: &Pool) -> Vec<Mismatch> {
+        let Candidate { spec, roles, rules, .. } = candidate;
+        let mut refusals = Vec::new();
+        if !pool.has_role(roles) || offer.role != spec.role && !roles.contains(&offer.role) {
+            refusals.push(Mismatch::UnfulfilledRole);
+        }
+        if !self.region_fits(spec, offer) || !rules.allow(offer) {
+            refusals.push(Mismatch::UnfulfilledConstraint);
+        }
+        if self.policy.maintenance_mode && in_maintenance(offer, self.world.now.wall, self.policy.draining) {
+            refusals.push(Mismatch::AgentMaintenance);
+        }
+        refusals.extend(pool.lacks(&spec.resources, roles));
+        if spec.resources.gpus == 0
+            && self.policy.gpu_restricted
+            && pool.gpus() > Milli::ZERO
+            && !wants_gpu_agents(spec)
+        {
+            refusals.push(Mismatch::DeclinedScarceResources);
+        }
+        refusals
+    }
+
+    fn region_fits(&self, spec: &AppSpec, offer: &Offer) -> bool {
+        let placed_by_user = spec.constraints.iter().any(|it| it.field == "@region" || it.field == "@zone");
+        match (&offer.region, &self.policy.master_region) {
+            (Some(region), Some(home)) => placed_by_user || **region == **home,
+            _ => true,
+        }
+    }
+
+    /// Writes down that the instance is about to be started, and builds the launch.
+    fn provision(
+        &mut self,
+        instance: &Instance,
+        candidate: &Candidate,
+        agent: &Arc<Agent>,
+        ports: Vec<Option<u16>>,
+    ) -> Launch {
+        let spec = &candidate.spec;
+        let incarnation = instance.incarnation + 1;
+        let task = TaskId { instance: instance.id.clone(), container: None, incarnation };
+        let prefix = &self.policy.env_vars_prefix;
+        let mut launch = crate::launch::build(
+            spec,
+            task.clone(),
+            agent,
+            &ports,
+            prefix,
+            candidate.enforce_role,
+            &mut self.ids,
+        );
+        launch.role = instance.role.clone();
+        let now = self.world.now;
+        let next = Instance {
+            condition: Condition::Provisioned,
+            since: now.wall,
+            version: spec.version,
+            config: spec.config,
+            incarnation,
+            agent: Some(agent.clone()),
+            task: Some(Task {
+                id: task.clone(),
+                state: None,
+                staged_at: now.wall,
+                started_at: None,
+                resources: spec.resources,
+                ports: ports.iter().flatten().copied().collect(),
+                addresses: Vec::new(),
+                check: None,
+                unreachable_since: None,
+            }),
+            health: vec![Default::default(); spec.health_checks.len()],
+            ready: false,
+            ..instance.clone()
+        };
+        self.world
+            .timers
+            .set(Timer::Launch(instance.id.clone()), now.tick + self.policy.task_launch_confirm_timeout);
+        self.world.publish(What::StatusUpdate {
+            task,
+            agent: agent.id.to_string(),
+            host: agent.host.to_string(),
+            state: TaskState::Staging,
+            message: "".into(),
+            ports: launch.host_ports.clone(),
+            addresses: Vec::new(),
+            version: spec.version,
+        });
+        self.world.put_instance(next);
+        self.progress(spec);
+        launch
+    }
+}
+
+/// Whether an instance counts for the constraints of a definition: everything that is somewhere, or may
+/// turn up there again.
+fn holds_place(it: &Instance, spec: &AppSpec) -> bool {
+    it.config == spec.config && !it.is_over() || it.goal == Goal::Stopped && it.config == spec.config
+}
+
+fn in_maintenance(offer: &Offer, now: Timestamp, draining: std::time::Duration) -> bool {
+    let Some((start, length)) = offer.unavailability else { return false };
+    let begun = now + draining > start;
+    begun && !length.is_some_and(|it| now > start + it)
+}
+
+fn wants_gpu_agents(spec: &AppSpec) -> bool {
+    spec.labels.get("GPU_SCHEDULING_BEHAVIOR").is_some_and(|it| it == "unrestricted")
+}

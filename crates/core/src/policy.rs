@@ -1,0 +1,58 @@
+//! What the flags decide for the core.
+
+use std::time::Duration;
+
+use marathon_spec::Rules;
+
+#[derive(Debug, Clone)]
+pub struct Policy {
+    pub rules: Rules,
+    /// From the launch to TASK_RUNNING; then the task is killed and started again.
+    pub task_launch_timeout: Duration,
+    /// From the launch to the first word of the engine.
+    pub task_launch_confirm_timeout: Duration,
+    pub kill_retry_timeout: Duration,
+    /// How long a declined offer stays away.
+    pub decline_offer_duration: Duration,
+    pub min_revive_offers_interval: Duration,
+    pub suppress_offers: bool,
+    /// `None`: as many as fit.
+    pub max_instances_per_offer: Option<usize>,
+    pub reconciliation_interval: Duration,
+    pub local_port_min: u16,
+    pub local_port_max: u16,
+    /// Old versions kept of each app, of each group and of the tree.
+    pub max_versions: usize,
+    pub max_running_deployments: usize,
+    pub env_vars_prefix: String,
+    pub maintenance_mode: bool,
+    pub draining: Duration,
+    /// Specs without gpus refuse offers with gpus.
+    pub gpu_restricted: bool,
+    pub master_region: Option<String>,
+}
+
+impl Default for Policy {
+    fn default() -> Policy {
+        Policy {
+            rules: Rules::default(),
+            task_launch_timeout: Duration::from_secs(300),
+            task_launch_confirm_timeout: Duration::from_secs(300),
+            kill_retry_timeout: Duration::from_secs(30),
+            decline_offer_duration: Duration::from_secs(120),
+            min_revive_offers_interval: Duration::from_secs(5),
+            suppress_offers: true,
+            max_instances_per_offer: Some(5),
+            reconciliation_interval: Duration::from_secs(600),
+            local_port_min: 10_000,
+            local_port_max: 20_000,
+            max_versions: 50,
+            max_running_deployments: 100,
+            env_vars_prefix: String::new(),
+            maintenance_mode: true,
+            draining: Duration::ZERO,
+            gpu_restricted: true,
+            master_region: None,
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! What is left of an offer while instances are placed on it, one after the other.
+
+use marathon_model::app::{AppSpec, Networking};
+use marathon_model::offer::Offer;
+use marathon_model::resources::{Amount, Amounts, Milli, PortRange, Resource, Role};
+use marathon_model::view::Mismatch;
+
+use crate::ids::Ids;
+
+/// Resources still free. Every kind is taken only from roles the app accepts, in the order of the offer.
+#[derive(Debug, Clone)]
+pub struct Pool {
+    resources: Vec<Resource>,
+}
+
+impl Pool {
+    pub fn new(offer: &Offer) -> Pool {
+        Pool { resources: offer.resources.clone() }
+    }
+
+    /// All kinds that are short, in funnel order.
+    pub fn lacks(&self, need: &Amounts, roles: &[Role]) -> Vec<Mismatch> {
+        let mut short = Vec::new();
+        let mut check = |have: Milli, need: Milli, what| {
+            if have < need {
+                short.push(what);
+            }
+        };
+        check(self.sum(roles, cpus), need.cpus, Mismatch::InsufficientCpus);
+        check(self.sum(roles, mem), need.mem, Mismatch::InsufficientMemory);
+        check(self.sum(roles, disk), need.disk, Mismatch::InsufficientDisk);
+        check(self.sum(roles, gpus), Milli::from_whole(need.gpus.into()), Mismatch::InsufficientGpus);
+        short
+    }
+
+    pub fn has_role(&self, roles: &[Role]) -> bool {
+        self.resources.iter().any(|it| roles.contains(&it.role))
+    }
+
+    pub fn gpus(&self) -> Milli {
+        self.resources.iter().filter_map(gpus).sum()
+    }
+
+    fn sum(&self, roles: &[Role], kind: fn(&Resource) -> Option<Milli>) -> Milli {
+        self.resources.iter().filter(|it| roles.contains(&it.role)).filter_map(kind).sum()
+    }
+
+    /// Takes what `lacks` found to be there.
+    pub fn take(&mut self, need: &Amounts, roles: &[Role]) {
+        self.take_scalar(need.cpus, roles, |it| match it {
+            Amount::Cpus(amount) => Some(amount),
+            _ => None,
+        });
+        self.take_scalar(need.mem, roles, |it| match it {
+            Amount::Mem(amount) => Some(amount),
+            _ => None,
+        });
+        self.take_scalar(need.disk, roles, |it| match it {
+            Amount::Disk(amount) => Some(amount),
+            _ => None,
+        });
+        self.take_scalar(Milli::from_whole(need.gpus.into()), roles, |it| match it {
+            Amount::Gpus(amount) => Some(amount),
+            _ => None,
+        });
+    }
+
+    fn take_scalar(&mut self, need: Milli, roles: &[Role], kind: fn(&mut Amount) -> Option<&mut Milli>) {
+        let mut left = need;
+        for resource in self.resources.iter_mut().filter(|it| roles.contains(&it.role)) {
+            if let Some(have) = kind(&mut resource.amount) {
+                let taken = left.min(*have);
+                *have = have.saturating_sub(taken);
+                left = left.saturating_sub(taken);
+            }
+        }
+    }
+
+    /// The host ports for an app, in the order of its declaration, taken from the pool; `None` when there
+    /// are not enough, and then nothing is taken.
+    pub fn take_ports(
+        &mut self,
+        wanted: &[PortWish],
+        roles: &[Role],
+        ids: &mut Ids,
+    ) -> Option<Vec<Option<u16>>> {
+        let mut free: Vec<PortRange> = Vec::new();
+        for resource in self.resources.iter().filter(|it| roles.contains(&it.role)) {
+            if let Amount::Ports(ranges) = &resource.amount {
+                free.extend(ranges);
+            }
+        }
+        let mut taken: Vec<Option<u16>> = vec![None; wanted.len()];
+        for (at, wish) in wanted.iter().enumerate() {
+            if let PortWish::Exactly(port) = wish {
+                remove(&mut free, *port).then_some(())?;
+                taken[at] = Some(*port);
+            }
+        }
+        let dynamic = wanted.iter().filter(|it| **it == PortWish::Any).count();
+        if dynamic > 0 {
+            let total: usize = free.iter().map(|it| usize::from(it.last - it.first) + 1).sum();
+            if total < dynamic {
+                return None;
+            }
+            // From a random place on: a port that was just given back is seldom the next one given out.
+            let mut at = ids.below(total);
+            for slot in
+                taken.iter_mut().zip(wanted).filter(|(_, wish)| **wish == PortWish::Any).map(|(slot, _)| slot)
+            {
+                *slot = nth(&free, at);
+                at = (at + 1) % total;
+            }
+        }
+        for port in taken.iter().flatten() {
+            self.remove_port(*port, roles);
+        }
+        Some(taken)
+    }
+
+    fn remove_port(&mut self, port: u16, roles: &[Role]) {
+        for resource in self.resources.iter_mut().filter(|it| roles.contains(&it.role)) {
+            if let Amount::Ports(ranges) = &mut resource.amount
+                && remove(ranges, port)
+            {
+                return;
+            }
+        }
+    }
+}
+
+/// What one port declaration asks of the agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PortWish {
+    None,
+    Any,
+    Exactly(u16),
+}
+
+/// What the networking of an app asks for, in the order of its declaration.
+pub fn port_wishes(spec: &AppSpec) -> Vec<PortWish> {
+    let exactly = |port: u16| if port == 0 { PortWish::Any } else { PortWish::Exactly(port) };
+    match &spec.networking {
+        Networking::Host { ports, require_ports: true } => ports.iter().map(|it| exactly(it.port)).collect(),
+        Networking::Host { ports, require_ports: false } => vec![PortWish::Any; ports.len()],
+        Networking::Bridge { mappings, .. } | Networking::Container { mappings, .. } => {
+            mappings.iter().map(|it| it.host_port.map_or(PortWish::None, exactly)).collect()
+        }
+    }
+}
+
+fn cpus(it: &Resource) -> Option<Milli> {
+    if let Amount::Cpus(amount) = it.amount { Some(amount) } else { None }
+}
+fn mem(it: &Resource) -> Option<Milli> {
+    if let Amount::Mem(amount) = it.amount { Some(amount) } else { None }
+}
+fn disk(it: &Resource) -> Option<Milli> {
+    if let Amount::Disk(amount) = it.amount { Some(amount) } else { None }
+}
+fn gpus(it: &Resource) -> Option<Milli> {
+    if let Amount::Gpus(amount) = it.amount { Some(amount) } else { None }
+}
+
+fn nth(ranges: &[PortRange], mut at: usize) -> Option<u16> {
+    for range in ranges {
+        let size = usize::from(range.last - range.first) + 1;
+        if at < size {
+            return Some(range.first + at as u16);
+        }
+        at -= size;
+    }
+    None
+}
+
+/// Removes one port; a range may split.
+fn remove(ranges: &mut Vec<PortRange>, port: u16) -> bool {
+    let Some(at) = ranges.iter().position(|it| it.first <= port && port <= it.last) else { return false };
+    let PortRange { first, last } = ranges[at];
+    let before = (first < port).then(|| PortRange { first, last: port - 1 });
+    let after = (port < last).then(|| PortRange { first: port + 1, last });
+    ranges.splice(at..=at, before.into_iter().chain(after));
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use marathon_model::id::{AgentId, OfferId};
+    use marathon_model::resources::ANY_ROLE;
+
+    fn pool(resources: Vec<(&str, Amount)>) -> Pool {
+        let resources = resources
+            .into_iter()
+            .map(|(role, amount)| Resource { role: role.into(), amount })
+            .collect::<Vec<_>>();
+        Pool::new(&Offer {
+            id: OfferId::new("o"),
+            agent: AgentId::new("a"),
+            hostname: "h".into(),
+            role: ANY_ROLE.into(),
+            resources,
+            attributes: Default::default(),
+            region: None,
+            zone: None,
+            unavailability: None,
+        })
+    }
+
+    fn need(cpus: f64, mem: u64) -> Amounts {
+        Amounts { cpus: Milli::from_f64(cpus), mem: Milli::from_whole(mem), ..Amounts::default() }
+    }
+
+    #[test]
+    fn every_kind_needs_an_accepted_role() {
+        let pool = pool(vec![
+            ("prod", Amount::Cpus(Milli::from_whole(20))),
+            ("*", Amount::Mem(Milli::from_whole(2048))),
+        ]);
+        assert_eq!(pool.lacks(&need(1.0, 128), &["prod".into()]), [Mismatch::InsufficientMemory]);
+        assert_eq!(pool.lacks(&need(1.0, 128), &["*".into(), "prod".into()]), []);
+        assert!(!pool.has_role(&["dev".into()]));
+    }
+
+    #[test]
+    fn a_launch_may_mix_roles_and_tenths_add_up() {
+        let mut pool = pool(vec![
+            ("*", Amount::Cpus(Milli::from_f64(0.5))),
+            ("prod", Amount::Cpus(Milli::from_f64(0.5))),
+        ]);
+        let roles: [Role; 2] = ["*".into(), "prod".into()];
+        for _ in 0..10 {
+            assert_eq!(pool.lacks(&need(0.1, 0), &roles), []);
+            pool.take(&need(0.1, 0), &roles);
+        }
+        assert_eq!(pool.lacks(&need(0.001, 0), &roles), [Mismatch::InsufficientCpus]);
+    }
+
+    #[test]
+    fn ports_are_distinct_and_fixed_ones_honoured() {
+        let ports = |first, last| ("*", Amount::Ports(vec![PortRange { first, last }]));
+        let mut pool = pool(vec![ports(31000, 31003)]);
+        let mut ids = Ids::new(1);
+        let roles: [Role; 1] = ["*".into()];
+        let got = pool
+            .take_ports(
+                &[PortWish::Any, PortWish::Exactly(31002), PortWish::None, PortWish::Any],
+                &roles,
+                &mut ids,
+            )
+            .unwrap();
+        let mut all: Vec<u16> = got.iter().flatten().copied().collect();
+        assert_eq!((got[1], got[2]), (Some(31002), None));
+        all.sort_unstable();
+        all.dedup();
+        assert_eq!(all.len(), 3);
+        assert_eq!(pool.take_ports(&[PortWish::Any, PortWish::Any], &roles, &mut ids), None);
+        assert_eq!(pool.take_ports(&[PortWish::Exactly(31002)], &roles, &mut ids), None);
+        assert!(pool.take_ports(&[PortWish::Any], &roles, &mut ids).is_some());
+    }
+}

@@ -1,0 +1,143 @@
+//! From the store's content back to a core.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use marathon_model::act::Batch;
+use marathon_model::app::AppSpec;
+use marathon_model::group::Group;
+use marathon_model::id::{GroupId, SpecId};
+use marathon_model::instance::Condition;
+use marathon_model::time::{Now, Timestamp};
+use marathon_model::write::Write;
+
+use crate::Core;
+use crate::policy::Policy;
+use crate::timers::Timer;
+use crate::world::World;
+
+impl Core {
+    /// `saved`: everything in the store, in any order. The batch holds what follows at once.
+    pub fn restore(saved: Vec<Write>, policy: Policy, seed: u64, now: Now) -> (Core, Batch) {
+        let mut core = Core::empty(policy, seed, now);
+        load(&mut core.world, saved);
+        if !core.world.view.groups.contains_key(&GroupId::root()) {
+            let version = core.world.now.wall;
+            core.world.put_group(Group {
+                id: GroupId::root(),
+                dependencies: Vec::new(),
+                enforce_role: false,
+                version,
+            });
+            core.put_root(version);
+        }
+        core.resume();
+        let batch = core.finish();
+        (core, batch)
+    }
+
+    /// Sets the timers that the store does not hold and looks at every app once.
+    fn resume(&mut self) {
+        let ids: Vec<SpecId> = self.world.view.apps.keys().cloned().collect();
+        let now = self.world.now;
+        for id in ids {
+            let Some(app) = self.world.app(&id).cloned() else { continue };
+            if let Some(delay) = app.delay {
+                // A wall clock that was set back must not make a delay longer than it is.
+                let left = crate::backoff::ends(&delay) - now.wall;
+                self.world.held.insert(id.clone());
+                self.world.timers.set(Timer::Delay(id.clone()), now.tick + left.min(delay.current));
+            }
+            for it in app.instances.values() {
+                match it.condition {
+                    Condition::Provisioned => {
+                        let at = now.tick + self.policy.task_launch_confirm_timeout;
+                        self.world.timers.set(Timer::Launch(it.id.clone()), at);
+                    }
+                    Condition::Staging | Condition::Starting => {
+                        let at = now.tick + self.policy.task_launch_timeout;
+                        self.world.timers.set(Timer::Launch(it.id.clone()), at);
+                    }
+                    Condition::Unreachable | Condition::UnreachableInactive => self.set_unreachable_timer(it),
+                    Condition::Running => self.begin_checks(&it.id),
+                    _ => {}
+                }
+            }
+            self.world.touch(&id);
+        }
+    }
+}
+
+type Versions<T> = BTreeMap<Timestamp, Option<Arc<T>>>;
+
+fn load(world: &mut World, saved: Vec<Write>) {
+    let mut apps: BTreeMap<SpecId, Versions<AppSpec>> = BTreeMap::new();
+    let mut groups: BTreeMap<GroupId, Versions<Group>> = BTreeMap::new();
+    let mut roots: Vec<Timestamp> = Vec::new();
+    let mut rest = Vec::new();
+    for write in saved {
+        match write {
+            Write::App(spec) => {
+                drop(apps.entry(spec.id.clone()).or_default().insert(spec.version, Some(spec)))
+            }
+            Write::AppRemoved { id, at } => drop(apps.entry(id).or_default().insert(at, None)),
+            Write::Group(group) => {
+                groups.entry(group.id.clone()).or_default().insert(group.version, Some(group));
+            }
+            Write::GroupRemoved { id, at } => drop(groups.entry(id).or_default().insert(at, None)),
+            Write::Root { version } => roots.push(version),
+            other => rest.push(other),
+        }
+    }
+    for (id, versions) in apps {
+        let app = world.app_mut(&id);
+        app.spec = versions.values().next_back().cloned().flatten();
+        let buried = match &app.spec {
+            None => versions.keys().next_back().copied(),
+            Some(_) => None,
+        };
+        app.history = versions.into_iter().collect();
+        if let Some(at) = buried {
+            world.graveyard.insert((at, id.clone()));
+        }
+        world.count_ports(&id, true);
+    }
+    for (id, versions) in groups {
+        if let Some(Some(group)) = versions.values().next_back() {
+            world.view.groups.insert(id.clone(), group.clone());
+        }
+        world.view.group_history.insert(id, versions.into_iter().collect());
+    }
+    roots.sort_unstable();
+    world.view.root_version = roots.last().copied().unwrap_or_default();
+    world.view.root_versions = roots.into_iter().collect();
+    for write in rest {
+        match write {
+            Write::Instance(instance) => {
+                let app = world.app_mut(&instance.id.spec);
+                app.instances.insert(instance.id.uuid, instance);
+            }
+            Write::Deployment(deployment) => {
+                for id in deployment.affected() {
+                    world.app_mut(id).deployments.push(deployment.id);
+                }
+                world.view.deployments.insert(deployment.id, deployment);
+            }
+            Write::Failure(failure) => world.app_mut(&failure.spec).failure = Some(failure.clone()),
+            Write::Delay { app, delay } => world.app_mut(&app).delay = Some(delay),
+            Write::Framework(framework) => world.view.framework = Some(framework),
+            // Removals leave nothing behind to load.
+            _ => {}
+        }
+    }
+    let ids: Vec<SpecId> = world
+        .view
+        .apps
+        .iter()
+        .filter(|(_, it)| it.spec.is_some() || !it.instances.is_empty())
+        .map(|it| it.0.clone())
+        .collect();
+    for id in ids {
+        world.reindex(&id);
+    }
+}

@@ -1,0 +1,424 @@
+//! The state of the core: the view that readers see, and indexes over it that only the core needs.
+//!
+//! Instances change in one place, `put_instance`. It keeps tallies and indexes in step, records the write
+//! and announces the change, so no caller can forget one of these.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use marathon_model::act::{Act, Batch};
+use marathon_model::app::AppSpec;
+use marathon_model::deployment::Deployment;
+use marathon_model::group::Group;
+use marathon_model::id::{DeploymentId, GroupId, InstanceId, PathId, SpecId};
+use marathon_model::instance::{Condition, Goal, Instance};
+use marathon_model::notice::{Notice, What};
+use marathon_model::offer::Call;
+use marathon_model::time::{Now, Timestamp};
+use marathon_model::view::{App, Counts, Tally, View};
+use marathon_model::write::Write;
+use uuid::Uuid;
+
+use crate::timers::{Timer, Timers};
+
+/// Sets of instances of one app that decisions ask for again and again.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Index {
+    /// Wanted and to be placed.
+    pub waiting: BTreeSet<Uuid>,
+    /// Wanted, of an outdated configuration, serving.
+    pub old_serving: BTreeSet<Uuid>,
+    /// Wanted, of an outdated configuration, not serving (and perhaps over).
+    pub old_unready: BTreeSet<Uuid>,
+    /// Wanted, of exactly the newest version, not serving yet: what a scaling waits for.
+    pub fresh_unready: BTreeSet<Uuid>,
+    /// Not wanted and not gone yet.
+    pub ending: BTreeSet<Uuid>,
+}
+
+#[derive(Debug, Default)]
+pub struct World {
+    pub view: View,
+    pub index: BTreeMap<SpecId, Index>,
+    /// Apps with instances to place, delayed or not.
+    pub queue: BTreeSet<SpecId>,
+    /// Apps to look at before the step ends.
+    pub dirty: BTreeSet<SpecId>,
+    /// How many live apps hold each service port.
+    pub service_ports: BTreeMap<u16, u32>,
+    /// Removed apps, by the time of their removal, until no kept version of the tree knows them.
+    pub graveyard: BTreeSet<(Timestamp, SpecId)>,
+    pub timers: Timers,
+    /// Apps whose backoff delay is running.
+    pub held: BTreeSet<SpecId>,
+    /// More instances want to be placed than when the engine was last told.
+    pub demand_grew: bool,
+    /// Something that readers see has changed in this step.
+    pub changed: bool,
+    pub connected: bool,
+    pub now: Now,
+    pub out: Batch,
+}
+
+impl World {
+    pub fn write(&mut self, write: Write) {
+        self.out.writes.push(write);
+    }
+
+    pub fn publish(&mut self, what: What) {
+        self.out.acts.push(Act::Publish(Notice { at: self.now.wall, what }));
+    }
+
+    /// Calls to an engine that is not there would be lost; subscribing starts over with a reconciliation.
+    pub fn call(&mut self, call: Call) {
+        if self.connected {
+            self.out.acts.push(Act::Engine(call));
+        }
+    }
+
+    pub fn app(&self, id: &SpecId) -> Option<&Arc<App>> {
+        self.view.apps.get(id)
+    }
+
+    pub fn spec(&self, id: &SpecId) -> Option<&Arc<AppSpec>> {
+        self.view.apps.get(id)?.spec.as_ref()
+    }
+
+    pub fn instance(&self, id: &InstanceId) -> Option<&Arc<Instance>> {
+        self.view.instance(id)
+    }
+
+    pub fn touch(&mut self, id: &SpecId) {
+        self.dirty.insert(id.clone());
+    }
+
+    /// Whether an app waits for its backoff delay to end.
+    pub fn is_held(&self, id: &SpecId) -> bool {
+        self.held.contains(id)
+    }
+
+    /// Changes an app in place; it is created empty if unknown.
+    pub fn app_mut(&mut self, id: &SpecId) -> &mut App {
+        if !self.view.apps.contains_key(id) {
+            self.view.apps.insert(id.clone(), Arc::new(empty_app(id.clone())));
+        }
+        self.changed = true;
+        let revision = self.view.revision + 1;
+        let app = Arc::make_mut(self.view.apps.get_mut(id).expect("inserted above when it was missing"));
+        app.revision = revision;
+        app
+    }
+
+    /// Makes `spec` the present definition of its app, as a new version.
+    pub fn put_spec(&mut self, spec: Arc<AppSpec>) {
+        self.count_ports(&spec.id, false);
+        let app = self.app_mut(&spec.id);
+        if app.history.last().is_some_and(|(_, last)| last.is_none()) {
+            let buried = app.history.last().map(|(at, _)| *at);
+            self.graveyard.remove(&(buried.unwrap_or_default(), spec.id.clone()));
+        }
+        let app = self.app_mut(&spec.id);
+        app.history.push_back((spec.version, Some(spec.clone())));
+        app.spec = Some(spec.clone());
+        if app.delay.is_some_and(|it| it.config != spec.config) {
+            app.delay = None;
+            self.held.remove(&spec.id);
+            self.timers.clear(&Timer::Delay(spec.id.clone()));
+            self.demand_grew = true;
+            self.write(Write::DelayGone(spec.id.clone()));
+        }
+        self.write(Write::App(spec.clone()));
+        self.count_ports(&spec.id, true);
+        self.reindex(&spec.id);
+        self.touch(&spec.id);
+    }
+
+    /// Removes an app; its versions stay for roll backs of the tree.
+    pub fn remove_spec(&mut self, id: &SpecId, at: Timestamp) {
+        self.count_ports(id, false);
+        let app = self.app_mut(id);
+        app.spec = None;
+        app.history.push_back((at, None));
+        self.graveyard.insert((at, id.clone()));
+        self.write(Write::AppRemoved { id: id.clone(), at });
+        self.reindex(id);
+        self.touch(id);
+    }
+
+    pub fn count_ports(&mut self, id: &SpecId, add: bool) {
+        let ports = self.spec(id).map(|it| it.service_ports()).unwrap_or_default();
+        for port in ports.into_iter().filter(|&it| it != 0) {
+            let count = self.service_ports.entry(port).or_default();
+            *count = if add { *count + 1 } else { count.saturating_sub(1) };
+            if *count == 0 {
+                self.service_ports.remove(&port);
+            }
+        }
+    }
+
+    pub fn put_group(&mut self, group: Group) {
+        let group = Arc::new(group);
+        let history = self.view.group_history.entry(group.id.clone()).or_default();
+        history.push_back((group.version, Some(group.clone())));
+        self.view.groups.insert(group.id.clone(), group.clone());
+        self.write(Write::Group(group));
+    }
+
+    pub fn remove_group(&mut self, id: &GroupId, at: Timestamp) {
+        if self.view.groups.remove(id).is_some() {
+            self.view.group_history.entry(id.clone()).or_default().push_back((at, None));
+            self.write(Write::GroupRemoved { id: id.clone(), at });
+        }
+    }
+
+    /// Stores an instance and everything that follows from it.
+    pub fn put_instance(&mut self, instance: Instance) {
+        self.change_instance(instance, true);
+    }
+
+    /// Changes an instance in memory only: counters and times between two changes of health.
+    pub fn put_instance_volatile(&mut self, instance: Instance) {
+        self.change_instance(instance, false);
+    }
+
+    fn change_instance(&mut self, instance: Instance, durable: bool) {
+        let id = instance.id.clone();
+        let instance = Arc::new(instance);
+        let (config, version) =
+            self.spec(&id.spec).map_or((None, None), |it| (Some(it.config), Some(it.version)));
+        let app = self.app_mut(&id.spec);
+        let before = app.instances.insert(id.uuid, instance.clone());
+        if let Some(before) = &before {
+            subtract(&mut app.tally, before, config);
+        }
+        add(&mut app.tally, &instance, config);
+        let announced =
+            before.as_ref().is_none_or(|it| it.condition != instance.condition || it.goal != instance.goal);
+        let index = self.index.entry(id.spec.clone()).or_default();
+        let waited = index.waiting.len();
+        index.update(&instance, config, version);
+        let waits = index.waiting.len();
+        self.demand_grew |= waited < waits;
+        self.set_queued(&id.spec, waits > 0);
+        if durable {
+            self.write(Write::Instance(instance.clone()));
+            if announced {
+                self.publish(What::InstanceChanged { instance });
+            }
+        }
+        self.touch(&id.spec);
+    }
+
+    /// Forgets an instance of which nothing is left (or nothing is known any more).
+    pub fn drop_instance(&mut self, id: &InstanceId) {
+        let config = self.spec(&id.spec).map(|it| it.config);
+        let app = self.app_mut(&id.spec);
+        let Some(before) = app.instances.remove(&id.uuid) else { return };
+        subtract(&mut app.tally, &before, config);
+        if let Some(index) = self.index.get_mut(&id.spec) {
+            index.forget(&id.uuid);
+            let waits = !index.waiting.is_empty();
+            self.set_queued(&id.spec, waits);
+        }
+        self.timers.forget(id, before.health.len());
+        self.write(Write::InstanceGone(id.clone()));
+        self.touch(&id.spec);
+    }
+
+    fn set_queued(&mut self, id: &SpecId, waits: bool) {
+        if waits {
+            if !self.queue.contains(id) {
+                self.queue.insert(id.clone());
+                crate::queue::enter(self, id);
+            }
+        } else if self.queue.remove(id) {
+            crate::queue::leave(self, id);
+        }
+    }
+
+    /// Counts an app afresh, after its definition changed.
+    pub fn reindex(&mut self, id: &SpecId) {
+        let (config, version) = self.spec(id).map_or((None, None), |it| (Some(it.config), Some(it.version)));
+        let Some(app) = self.view.apps.get(id) else { return };
+        let tally = tally(app.instances.values(), config);
+        let mut index = Index::default();
+        for instance in app.instances.values() {
+            index.update(instance, config, version);
+        }
+        let waits = !index.waiting.is_empty();
+        self.index.insert(id.clone(), index);
+        self.app_mut(id).tally = tally;
+        self.set_queued(id, waits);
+    }
+
+    pub fn put_deployment(&mut self, deployment: Deployment) {
+        let deployment = Arc::new(deployment);
+        for id in deployment.affected() {
+            let app = self.app_mut(id);
+            if !app.deployments.contains(&deployment.id) {
+                app.deployments.push(deployment.id);
+            }
+            self.dirty.insert(id.clone());
+        }
+        self.view.deployments.insert(deployment.id, deployment.clone());
+        self.write(Write::Deployment(deployment));
+    }
+
+    pub fn drop_deployment(&mut self, id: DeploymentId) -> Option<Arc<Deployment>> {
+        let deployment = self.view.deployments.remove(&id)?;
+        for app in deployment.affected() {
+            let entry = self.app_mut(app);
+            entry.deployments.retain(|it| *it != id);
+            entry.readiness.clear();
+            self.dirty.insert(app.clone());
+        }
+        self.write(Write::DeploymentGone(id));
+        Some(deployment)
+    }
+
+    /// All live apps below a group, at any depth.
+    pub fn apps_below<'a>(
+        &'a self,
+        group: &PathId,
+    ) -> impl Iterator<Item = (&'a SpecId, &'a Arc<AppSpec>)> + use<'a> {
+        below(&self.view.apps, group).filter_map(|(id, app)| Some((id, app.spec.as_ref()?)))
+    }
+
+    pub fn groups_below<'a>(&'a self, group: &PathId) -> impl Iterator<Item = &'a Arc<Group>> + use<'a> {
+        below(&self.view.groups, group).map(|(_, it)| it)
+    }
+}
+
+/// The entries of a map keyed by path that lie below a group. Siblings that sort between (`/a-b` lies
+/// between `/a` and `/a/b`) are skipped.
+fn below<'a, V: Clone>(
+    map: &'a imbl::OrdMap<PathId, V>,
+    group: &PathId,
+) -> impl Iterator<Item = (&'a PathId, &'a V)> + use<'a, V> {
+    let (first, group) = (group.clone(), group.clone());
+    let within = group.clone();
+    map.range(first..)
+        .take_while(move |(id, _)| id.as_str().starts_with(within.as_str()))
+        .filter(move |(id, _)| id.is_below(&group))
+}
+
+pub fn empty_app(id: SpecId) -> App {
+    App {
+        id,
+        spec: None,
+        history: imbl::Vector::new(),
+        instances: imbl::OrdMap::new(),
+        tally: Tally::default(),
+        failure: None,
+        delay: None,
+        deployments: Vec::new(),
+        waiting: None,
+        readiness: Vec::new(),
+        revision: 0,
+    }
+}
+
+impl Index {
+    fn forget(&mut self, uuid: &Uuid) {
+        for set in [
+            &mut self.waiting,
+            &mut self.old_serving,
+            &mut self.old_unready,
+            &mut self.fresh_unready,
+            &mut self.ending,
+        ] {
+            set.remove(uuid);
+        }
+    }
+
+    fn update(&mut self, it: &Instance, config: Option<Timestamp>, version: Option<Timestamp>) {
+        let set = |set: &mut BTreeSet<Uuid>, member: bool| {
+            if member {
+                set.insert(it.id.uuid);
+            } else {
+                set.remove(&it.id.uuid);
+            }
+        };
+        let wanted = it.goal == Goal::Running;
+        let old = config.is_some_and(|config| it.config != config);
+        let serving = it.is_serving();
+        set(&mut self.waiting, it.wants_launch());
+        set(&mut self.old_serving, wanted && old && serving);
+        set(
+            &mut self.old_unready,
+            wanted && old && !serving && it.condition != Condition::UnreachableInactive,
+        );
+        set(&mut self.fresh_unready, wanted && version == Some(it.version) && !serving);
+        set(&mut self.ending, !wanted);
+    }
+}
+
+/// How one instance counts.
+fn counts(it: &Instance) -> Counts {
+    let one = u32::from;
+    let wanted = it.goal == Goal::Running && it.condition != Condition::UnreachableInactive;
+    let running = it.condition == Condition::Running;
+    let staged = matches!(it.condition, Condition::Provisioned | Condition::Staging | Condition::Starting);
+    Counts {
+        total: 1,
+        wanted: one(wanted),
+        waiting: one(it.wants_launch()),
+        serving: one(wanted && it.is_serving()),
+        ending: one(it.goal != Goal::Running && !it.is_over() && !it.condition.is_unreachable()),
+        staged: one(staged),
+        running: one(running),
+        healthy: one(running && it.healthy() == Some(true)),
+        unhealthy: one(running && it.healthy() == Some(false)),
+    }
+}
+
+/// The half of a tally an instance belongs to.
+fn side<'a>(tally: &'a mut Tally, it: &Instance, config: Option<Timestamp>) -> &'a mut Counts {
+    if config == Some(it.config) { &mut tally.current } else { &mut tally.outdated }
+}
+
+fn add(tally: &mut Tally, it: &Instance, config: Option<Timestamp>) {
+    let one = counts(it);
+    let to = side(tally, it, config);
+    to.total += one.total;
+    to.wanted += one.wanted;
+    to.waiting += one.waiting;
+    to.serving += one.serving;
+    to.ending += one.ending;
+    to.staged += one.staged;
+    to.running += one.running;
+    to.healthy += one.healthy;
+    to.unhealthy += one.unhealthy;
+}
+
+fn subtract(tally: &mut Tally, it: &Instance, config: Option<Timestamp>) {
+    let one = counts(it);
+    let from = side(tally, it, config);
+    from.total -= one.total;
+    from.wanted -= one.wanted;
+    from.waiting -= one.waiting;
+    from.serving -= one.serving;
+    from.ending -= one.ending;
+    from.staged -= one.staged;
+    from.running -= one.running;
+    from.healthy -= one.healthy;
+    from.unhealthy -= one.unhealthy;
+}
+
+/// A fresh count, for new definitions and for `audit`.
+pub fn tally<'a>(instances: impl Iterator<Item = &'a Arc<Instance>>, config: Option<Timestamp>) -> Tally {
+    let mut all = Tally::default();
+    for instance in instances {
+        add(&mut all, instance, config);
+    }
+    all
+}
+
+/// A fresh index, for `audit`.
+pub fn index<'a>(instances: impl Iterator<Item = &'a Arc<Instance>>, spec: Option<&AppSpec>) -> Index {
+    let mut all = Index::default();
+    for instance in instances {
+        all.update(instance, spec.map(|it| it.config), spec.map(|it| it.version));
+    }
+    all
+}
