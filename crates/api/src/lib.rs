@@ -1,1 +1,51 @@
-//! The v2 JSON: parse requests, render answers and events. Pure.
+//! The v2 JSON as it leaves: answers, errors and events. Pure.
+//!
+//! ```text
+//! json                                   a writer of bytes; knows commas, escapes and number forms
+//! app  container  check                  one definition
+//! embed  info_app  task  stats           a definition with what is known of it: counts, tasks, …
+//! apps  cache  group  deployment  queue  bodies of GET, from a `View`
+//! reply  error                           bodies of changes, from a `Reply` or a `Refusal`
+//! event  about                           the event stream; info, leader, ping
+//! ```
+//! Everything is in the form of 1.11: its key order, doubles with a fraction, unset fields left out.
+//! Clients refuse unknown fields and `1.0` where an integer belongs, so a field is added here only if
+//! the original has it. Writing by hand keeps that form in one visible place, and a list of ten
+//! thousand apps costs one pass over memory instead of a tree of values.
+//!
+//! Functions that answer a GET take the `View` and return the body, or the `Refusal` that
+//! `error::answer` turns into status and body.
+
+pub mod about;
+pub mod app;
+pub mod apps;
+pub mod cache;
+mod check;
+mod container;
+pub mod deployment;
+pub mod embed;
+pub mod error;
+pub mod event;
+pub mod group;
+pub mod info_app;
+pub mod json;
+pub mod queue;
+pub mod reply;
+mod stats;
+pub mod task;
+
+pub use cache::{AppsCache, Filter};
+pub use embed::{Embed, GroupEmbed};
+pub use error::Answer;
+
+use marathon_model::command::Refusal;
+use marathon_model::id::{GroupId, SpecId};
+use marathon_model::time::Timestamp;
+
+fn no_such_app(id: &SpecId) -> Refusal {
+    Refusal::NoSuchApp { id: id.clone(), version: None }
+}
+
+fn no_such_group(id: &GroupId, version: Option<Timestamp>) -> Refusal {
+    Refusal::NoSuchGroup { id: id.clone(), version }
+}

@@ -252,13 +252,13 @@ impl Core {
 /// Whether an instance counts for the constraints of a definition: everything that is somewhere, or may
 /// turn up there again.
 fn holds_place(it: &Instance, spec: &AppSpec) -> bool {
-    it.config == spec.config && !it.is_over() || it.goal == Goal::Stopped && it.config == spec.config
+    it.config == spec.config && (!it.is_over() || it.goal == Goal::Stopped)
 }
 
 fn in_maintenance(offer: &Offer, now: Timestamp, draining: std::time::Duration) -> bool {
     let Some((start, length)) = offer.unavailability else { return false };
     let begun = now + draining > start;
-    begun && !length.is_some_and(|it| now > start + it)
+    begun && length.is_none_or(|it| now <= start + it)
 }
 
 fn wants_gpu_agents(spec: &AppSpec) -> bool {

@@ -1,4 +1,5 @@
 //! Whole histories against a small, obedient cluster: what a user sees happen.
+#![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
 use std::time::Duration;

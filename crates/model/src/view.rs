@@ -26,7 +26,7 @@ pub struct View {
     /// Always holds the root.
     pub groups: OrdMap<GroupId, Arc<Group>>,
     /// Earlier forms of groups, oldest first; `None` marks a removal.
-    pub group_history: OrdMap<GroupId, Vector<(Timestamp, Option<Arc<Group>>)>>,
+    pub group_history: OrdMap<GroupId, Versions<Group>>,
     pub deployments: OrdMap<DeploymentId, Arc<Deployment>>,
     pub root_version: Timestamp,
     /// Oldest first.
@@ -37,6 +37,9 @@ pub struct View {
     pub counters: Counters,
 }
 
+/// Earlier forms of something, each with the moment it came into force.
+pub type Versions<T> = Vector<(Timestamp, Option<Arc<T>>)>;
+
 /// Everything about one app.
 #[derive(Debug, Clone)]
 pub struct App {
@@ -44,7 +47,7 @@ pub struct App {
     /// `None`: removed; its last instances are ending.
     pub spec: Option<Arc<AppSpec>>,
     /// All kept versions, oldest first; `None` marks a removal.
-    pub history: Vector<(Timestamp, Option<Arc<AppSpec>>)>,
+    pub history: Versions<AppSpec>,
     pub instances: OrdMap<Uuid, Arc<Instance>>,
     pub tally: Tally,
     pub failure: Option<Arc<TaskFailure>>,
