@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use marathon_model::app::{AppSpec, Constraint, Operator};
 use marathon_model::instance::Agent;
 use marathon_model::offer::{Attribute, Offer};
-use regex::Regex;
+use marathon_spec::Pattern;
 
 /// The constraints of one app made ready for many offers: expressions compiled, placed instances counted.
 #[derive(Debug)]
@@ -17,7 +17,7 @@ pub struct Rules {
 struct Rule {
     constraint: Constraint,
     /// Full match, as in the original.
-    pattern: Option<Regex>,
+    pattern: Option<Pattern>,
     /// Placed instances by the value of the field.
     placed: BTreeMap<String, u32>,
     /// The value CLUSTER without a value holds on to.
@@ -34,7 +34,7 @@ impl Rules {
                 constraint: constraint.clone(),
                 pattern: match constraint.operator {
                     Operator::Like | Operator::Unlike => {
-                        constraint.value.as_deref().and_then(|it| Regex::new(&format!("^(?:{it})$")).ok())
+                        constraint.value.as_deref().and_then(|it| Pattern::new(it).ok())
                     }
                     _ => None,
                 },

@@ -1,1 +1,171 @@
-//! Routes, SSE, authentication, metrics.
+//! The HTTP side: routes, the event stream, authentication, metrics.
+//!
+//! ```text
+//! serve ─► answer: who may come in, how many at a time ─► route ─► read (from the View)
+//!   │                                                          └─► change (asks the loop, waits)
+//!   └─► hub: /v2/events                                  reply: headers, CORS, gzip ◄─┘
+//! ```
+//! On hyper alone: the table of routes is the application, and a framework would only stand between it
+//! and the bytes. Reads take the current view, render and go; they never wait for the loop. Changes go
+//! through a bounded queue, and a full queue is an honest 503.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::time::{Duration, Instant, SystemTime};
+
+use arc_swap::ArcSwap;
+use hyper::header::HeaderValue;
+use marathon_api::AppsCache;
+use marathon_api::about::InfoConfig;
+use marathon_model::command::{Command, Refusal, Reply};
+use marathon_model::time::Timestamp;
+use marathon_model::view::View;
+use tokio::sync::oneshot;
+
+mod accept;
+mod answer;
+mod auth;
+mod body;
+mod change;
+mod gzip;
+pub mod hub;
+mod metrics;
+mod path;
+mod read;
+mod reply;
+pub mod route;
+mod serve;
+mod stats;
+mod system;
+
+pub use hub::EventHub;
+pub use serve::serve;
+
+/// What the flags say about HTTP.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// `host:port` under which this server is known.
+    pub advertised: String,
+    /// User and password.
+    pub credentials: Option<(String, String)>,
+    pub realm: String,
+    pub concurrent_requests_max: Option<usize>,
+    pub compression: bool,
+    /// Origins whose scripts may read; `None`: no CORS headers at all.
+    pub origins: Option<Vec<String>>,
+    pub metrics_prefix: String,
+    pub prometheus: bool,
+    /// The configuration as `/config` shows it: names and values, secrets hidden.
+    pub config: Vec<(String, Option<String>)>,
+    pub info: InfoConfig,
+    /// Waiting for requests in progress at a stop.
+    pub grace: Duration,
+}
+
+/// Hands commands to the loop. Returns the sender when the loop's queue is full or gone.
+pub type SendCommand = dyn Fn(Command, oneshot::Sender<Reply>) -> Result<(), Refused> + Send + Sync;
+
+/// Why the loop takes no command right now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refused {
+    Full,
+    Stopping,
+}
+
+#[derive(Clone)]
+pub struct Asker(Arc<SendCommand>);
+
+impl Asker {
+    pub fn new(send: impl Fn(Command, oneshot::Sender<Reply>) -> Result<(), Refused> + Send + Sync + 'static) -> Asker {
+        Asker(Arc::new(send))
+    }
+
+    /// Asks and waits for the answer, which comes once its effects are stored.
+    pub async fn ask(&self, command: Command) -> Reply {
+        let unavailable = |text: &str| Reply::Refused(Refusal::Unavailable(text.to_owned()));
+        let (sender, receiver) = oneshot::channel();
+        match (self.0)(command, sender) {
+            Ok(()) => {}
+            Err(Refused::Full) => return unavailable("Too many changes are waiting; try again"),
+            Err(Refused::Stopping) => return unavailable("The server is stopping"),
+        }
+        // The loop drops what it can no longer answer; whether it was carried out is not known.
+        receiver.await.unwrap_or_else(|_| {
+            unavailable("The server stopped before the change was confirmed; it may or may not have been made")
+        })
+    }
+}
+
+/// Levels of the log, as `/logging` shows and sets them.
+pub trait Logging: Send + Sync {
+    /// Loggers and their levels.
+    fn levels(&self) -> Vec<(String, String)>;
+    /// `level` is one of trace, debug, info, warn, error; it is undone after `time`, if one is given.
+    fn set(&self, logger: &str, level: &str, time: Option<Duration>) -> Result<(), String>;
+}
+
+/// Everything that answering needs.
+pub struct Http {
+    pub views: Arc<ArcSwap<View>>,
+    pub asker: Asker,
+    pub hub: Arc<EventHub>,
+    pub settings: Settings,
+    pub logging: Box<dyn Logging>,
+    /// Gives the leadership up, gracefully.
+    pub abdicate: Box<dyn Fn() + Send + Sync>,
+    apps: AppsCache,
+    gzip: gzip::Gzip,
+    stats: stats::HttpStats,
+    auth: Option<auth::Auth>,
+    leader_header: Option<HeaderValue>,
+    requests: AtomicUsize,
+    /// Set once the state is loaded; until then only `/ping` and what needs no state is answered.
+    ready: AtomicBool,
+    began: Instant,
+    led_since: std::sync::OnceLock<Instant>,
+}
+
+impl Http {
+    pub fn new(
+        views: Arc<ArcSwap<View>>,
+        asker: Asker,
+        hub: Arc<EventHub>,
+        settings: Settings,
+        logging: Box<dyn Logging>,
+        abdicate: Box<dyn Fn() + Send + Sync>,
+    ) -> Http {
+        let auth = settings.credentials.as_ref().map(|(user, word)| auth::Auth::new(user, word, &settings.realm));
+        Http {
+            leader_header: HeaderValue::from_str(&format!("http://{}", settings.advertised)).ok(),
+            auth,
+            views,
+            asker,
+            hub,
+            settings,
+            logging,
+            abdicate,
+            apps: AppsCache::default(),
+            gzip: gzip::Gzip::default(),
+            stats: stats::HttpStats::default(),
+            requests: AtomicUsize::new(0),
+            ready: AtomicBool::new(false),
+            began: Instant::now(),
+            led_since: std::sync::OnceLock::new(),
+        }
+    }
+
+    /// The state is loaded: from now on everything is answered.
+    pub fn set_ready(&self) {
+        self.led_since.get_or_init(Instant::now);
+        self.ready.store(true, std::sync::atomic::Ordering::Release);
+    }
+
+    fn is_ready(&self) -> bool {
+        self.ready.load(std::sync::atomic::Ordering::Acquire)
+    }
+}
+
+fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}

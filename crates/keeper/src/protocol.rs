@@ -16,14 +16,29 @@ pub const PROTOCOL: u32 = 1;
 pub enum Request {
     /// First on every connection; answered by `Welcome`. A keeper built from another binary first
     /// replaces itself by `executable` (same pid, same children) and then answers.
-    Hello { protocol: u32, build: String, executable: PathBuf, lifetime: Lifetime },
-    Launch { task: String, process: Box<Process> },
+    Hello {
+        protocol: u32,
+        build: String,
+        executable: PathBuf,
+        lifetime: Lifetime,
+    },
+    Launch {
+        task: String,
+        process: Box<Process>,
+    },
     /// SIGTERM to the whole process tree, SIGKILL after the grace period. Repeating it is harmless.
-    Kill { task: String, grace_ms: u64 },
+    Kill {
+        task: String,
+        grace_ms: u64,
+    },
     /// The end of this task is stored elsewhere: drop its record, its cgroups and its pipes.
-    Forget { task: String },
+    Forget {
+        task: String,
+    },
     /// Ends the keeper; with `kill` all tasks first.
-    Shutdown { kill: bool },
+    Shutdown {
+        kill: bool,
+    },
 }
 
 /// How long tasks live on without a server.
@@ -82,11 +97,26 @@ pub struct Limits {
 #[serde(rename_all = "snake_case")]
 pub enum Event {
     /// All tasks the keeper knows, running or ended and not yet forgotten.
-    Welcome { protocol: u32, build: String, pid: u32, cgroups: Cgroups, tasks: Vec<TaskReport> },
-    Started { task: String, pid: u32 },
+    Welcome {
+        protocol: u32,
+        build: String,
+        pid: u32,
+        cgroups: Cgroups,
+        tasks: Vec<TaskReport>,
+    },
+    Started {
+        task: String,
+        pid: u32,
+    },
     /// A line the process wrote to its report pipe.
-    Said { task: String, line: String },
-    Ended { task: String, end: End },
+    Said {
+        task: String,
+        line: String,
+    },
+    Ended {
+        task: String,
+        end: End,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -116,11 +146,19 @@ pub struct End {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum How {
-    Exited { code: i32 },
-    Signaled { signal: i32 },
-    NotStarted { error: String },
+    Exited {
+        code: i32,
+    },
+    Signaled {
+        signal: i32,
+    },
+    NotStarted {
+        error: String,
+    },
     /// It is gone and nobody saw how: the keeper itself had died, or the machine was rebooted.
-    Vanished { why: String },
+    Vanished {
+        why: String,
+    },
 }
 
 /// What the keeper can enforce on this machine.
@@ -130,5 +168,15 @@ pub enum Cgroups {
     V1,
     V2,
     /// Limits are not enforced, with the reason.
-    None { why: String },
+    None {
+        why: String,
+    },
+}
+
+/// The answer to a `Hello` that cannot be accepted; the connection ends with it. Apart from `Event`,
+/// because it is no news of a task and `Client::connect` turns it into an error.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Refusal {
+    Refused { why: String },
 }

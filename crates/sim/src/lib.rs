@@ -1,1 +1,83 @@
-//! Seeded histories: the real core against a simulated cluster and store.
+//! Seeded histories: the real core against a simulated cluster, store, clock and users.
+//!
+//! ```text
+//!             plan ── everything below is drawn from one seed
+//!  client ─► ┌───────────────┐ ─► store     what was committed; a crash loses the rest
+//!  agenda ─► │ sim: the loop │ ─► cluster   agents, offers, tasks, updates
+//!            │  around Core  │ ─► check     after every step
+//!            └───────────────┘    settle    after the faults: what was asked for comes true
+//! ```
+//! One seed is one history, to the millisecond. Each seed switches some faults off entirely, so that some
+//! histories are kind enough to get far. INVARIANTS.md lists what is checked.
+
+mod agenda;
+mod check;
+mod client;
+mod cluster;
+mod dice;
+mod placement;
+mod plan;
+mod restart;
+mod settle;
+mod sim;
+mod store;
+mod task;
+
+use plan::Plan;
+use sim::Sim;
+
+/// How many events reach the core before the world turns kind, unless said otherwise.
+pub const EVENTS: u64 = 2_000;
+/// How much of a history is told when it went wrong.
+const TAIL: usize = 40;
+
+/// A history that went well.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Summary {
+    pub steps: u64,
+    pub simulated_ms: u64,
+    pub launches: u64,
+}
+
+/// A history that broke an invariant.
+#[derive(Debug, Clone)]
+pub struct Violation {
+    pub name: &'static str,
+    pub detail: String,
+    pub seed: u64,
+    pub events: u64,
+    /// The last things that happened.
+    pub tail: Vec<String>,
+}
+
+pub fn run(seed: u64, events: u64) -> Result<Summary, Box<Violation>> {
+    let (sim, found) = tell(seed, events, false);
+    match found {
+        Ok(()) => Ok(Summary {
+            steps: sim.steps,
+            simulated_ms: sim.agenda.now,
+            launches: sim.checks.launches,
+        }),
+        // Told again, word for word, with every word written down.
+        Err((name, detail)) => {
+            let tail = journal(seed, events);
+            let tail = tail[tail.len().saturating_sub(TAIL)..].to_vec();
+            Err(Box::new(Violation { name, detail, seed, events, tail }))
+        }
+    }
+}
+
+/// Everything that happens in a history, up to its end or its violation.
+pub fn journal(seed: u64, events: u64) -> Vec<String> {
+    tell(seed, events, true).0.journal.unwrap_or_default()
+}
+
+fn tell(seed: u64, events: u64, journal: bool) -> (Sim, check::Found) {
+    let mut sim = Sim::new(Plan::draw(seed, events), journal);
+    let mut found = sim.chaos();
+    if found.is_ok() {
+        sim.heal();
+        found = sim.settles();
+    }
+    (sim, found)
+}

@@ -1,0 +1,137 @@
+//! The release server, started with a data folder of its own and stopped with all its tasks.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+
+use crate::web::{Client, free_port};
+use crate::{Outcome, Place, procs};
+
+/// More than any bench starts, so that no figure depends on the size of the machine.
+const RESOURCES: &str = "cpus:1000;mem:1000000;disk:1000000;ports:[31000-32000]";
+const START_LIMIT: Duration = Duration::from_secs(20);
+const END_LIMIT: Duration = Duration::from_secs(30);
+const LOOK: Duration = Duration::from_millis(1);
+
+pub struct Server {
+    binary: PathBuf,
+    pub dir: PathBuf,
+    pub port: u16,
+    child: Child,
+    pub pid: i32,
+    /// When the process was started.
+    pub since: Instant,
+}
+
+impl Server {
+    /// Starts with an empty data folder and waits until the engine is there.
+    pub fn start(place: &Place) -> Outcome<Server> {
+        let dir = procs::folder(&place.tmp, "data-")?;
+        let server = Server::launch(&place.server, dir, free_port()?)?;
+        server.await_engine()?;
+        Ok(server)
+    }
+
+    /// Starts on whatever the folder holds; returns at once.
+    pub fn launch(binary: &Path, dir: PathBuf, port: u16) -> Outcome<Server> {
+        let log = File::options().create(true).append(true).open(dir.join("server.log"))?;
+        let mut command = Command::new(binary);
+        command
+            .args(["--master", "local", "--http_address", "127.0.0.1", "--hostname", "localhost"])
+            .args(["--http_port", &port.to_string(), "--local_resources", RESOURCES])
+            .arg("--data_dir")
+            .arg(&dir)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log);
+        // A variable of whoever runs the bench would be a flag.
+        for (name, _) in std::env::vars_os().filter(|it| it.0.to_string_lossy().starts_with("MARATHON_")) {
+            command.env_remove(name);
+        }
+        let since = Instant::now();
+        let child = command.spawn().map_err(|error| format!("{}: {error}", binary.display()))?;
+        let pid = procs::started(child.id());
+        Ok(Server { binary: binary.to_owned(), dir, port, child, pid, since })
+    }
+
+    pub fn client(&self) -> Outcome<Client> {
+        Ok(Client::connect(self.port)?)
+    }
+
+    /// Waits for the first answer, and gives the time since the start of the process.
+    pub fn await_ping(&self) -> Outcome<Duration> {
+        let ping = || {
+            Client::connect(self.port).is_ok_and(|mut it| it.get("/ping").is_ok_and(|answer| answer.status == 200))
+        };
+        self.explained(procs::wait_for("/ping", START_LIMIT, LOOK / 4, ping))?;
+        Ok(self.since.elapsed())
+    }
+
+    /// Waits until the engine is subscribed.
+    pub fn await_engine(&self) -> Outcome<()> {
+        self.await_ping()?;
+        let mut client = self.client()?;
+        let registered = || {
+            let info = client.get("/v2/info").and_then(|it| it.json());
+            info.is_ok_and(|it| it["frameworkId"].is_string())
+        };
+        self.explained(procs::wait_for("the engine", START_LIMIT, LOOK * 5, registered))
+    }
+
+    /// Adds the end of the log to an error.
+    fn explained(&self, done: Outcome<()>) -> Outcome<()> {
+        done.map_err(|error| {
+            let log = std::fs::read_to_string(self.dir.join("server.log")).unwrap_or_default();
+            let tail: Vec<&str> = log.lines().rev().take(10).collect();
+            let tail: Vec<&str> = tail.into_iter().rev().collect();
+            format!("{error}; the end of the server's log:\n{}", tail.join("\n")).into()
+        })
+    }
+
+    /// Ends the server without warning; the folder and the tasks stay.
+    pub fn crash(mut self) -> Outcome<(PathBuf, PathBuf)> {
+        self.child.kill()?;
+        self.child.wait()?;
+        procs::reaped(self.pid);
+        Ok((self.binary, self.dir))
+    }
+
+    /// Removes all apps, waits for the ends of their tasks, stops the server and removes its folder.
+    pub fn stop(mut self) -> Outcome<()> {
+        let mut client = self.client()?;
+        client.want("DELETE", "/v2/groups//?force=true", None)?;
+        let none = || procs::tasks_below(&self.dir).is_empty();
+        let ended = procs::wait_for("the end of all tasks", END_LIMIT, Duration::from_millis(50), none);
+        procs::signal(self.pid, Signal::SIGTERM);
+        let stopped = || matches!(self.child.try_wait(), Ok(Some(_)));
+        let stopped =
+            procs::wait_for("the end of the server", Duration::from_secs(10), Duration::from_millis(10), stopped);
+        if stopped.is_err() {
+            self.child.kill()?;
+            self.child.wait()?;
+        }
+        procs::reaped(self.pid);
+        // The keeper goes by itself once it has neither tasks nor a server; it takes its cgroups along.
+        let alone = || procs::keeper_below(&self.dir).is_none();
+        let _ = procs::wait_for("the end of the keeper", Duration::from_secs(5), Duration::from_millis(50), alone);
+        procs::remove_folder(&self.dir);
+        ended.and(stopped)
+    }
+}
+
+/// `count` instances of `sleep 1000`, started directly and without ports, as the peers do it.
+pub fn sleepers(id: &str, count: u32) -> String {
+    serde_json::json!({
+        "id": id,
+        "args": ["/bin/sleep", "1000"],
+        "cpus": 0.001,
+        "mem": 16,
+        "instances": count,
+        "portDefinitions": [],
+        "backoffSeconds": 0,
+    })
+    .to_string()
+}

@@ -1,0 +1,97 @@
+//! Bodies of answers, and how bodies of requests are read.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt;
+use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
+
+use crate::hub::Stream;
+
+/// Larger requests are refused with 413.
+pub const REQUEST_BYTES_MAX: usize = 16 << 20;
+/// Between two pieces of a body.
+const PIECE_TIMEOUT: Duration = Duration::from_secs(30);
+/// For a whole body.
+const BODY_TIMEOUT: Duration = Duration::from_secs(120);
+
+pub enum Body {
+    Whole(Option<Bytes>),
+    Events(Box<Stream>),
+}
+
+impl HttpBody for Body {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        match self.get_mut() {
+            Body::Whole(bytes) => Poll::Ready(bytes.take().map(|it| Ok(Frame::data(it)))),
+            Body::Events(stream) => Pin::new(&mut **stream).poll_bytes(cx).map(|it| {
+                it.map(|it| it.map(Frame::data).map_err(|_| io::Error::other("the reader is too slow")))
+            }),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self, Body::Whole(None))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Body::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |it| it.len() as u64)),
+            Body::Events(_) => SizeHint::default(),
+        }
+    }
+}
+
+/// Why a body was not read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BodyError {
+    TooLarge,
+    TooSlow,
+    /// The client went away or broke the protocol.
+    Broken,
+}
+
+/// Reads a request's body, within bounds of size and time.
+pub async fn read(mut body: Incoming) -> Result<Bytes, BodyError> {
+    if body.size_hint().lower() > REQUEST_BYTES_MAX as u64 {
+        return Err(BodyError::TooLarge);
+    }
+    if body.is_end_stream() {
+        return Ok(Bytes::new());
+    }
+    let whole = async {
+        let mut first = Bytes::new();
+        let mut rest: Option<BytesMut> = None;
+        loop {
+            let frame = match tokio::time::timeout(PIECE_TIMEOUT, body.frame()).await {
+                Err(_) => return Err(BodyError::TooSlow),
+                Ok(None) => break,
+                Ok(Some(Err(_))) => return Err(BodyError::Broken),
+                Ok(Some(Ok(frame))) => frame,
+            };
+            let Ok(data) = frame.into_data() else { continue };
+            let so_far = rest.as_ref().map_or(first.len(), BytesMut::len);
+            if so_far + data.len() > REQUEST_BYTES_MAX {
+                return Err(BodyError::TooLarge);
+            }
+            match &mut rest {
+                // Nearly all bodies come in one piece, which need not be copied.
+                None if first.is_empty() => first = data,
+                None => {
+                    let mut all = BytesMut::from(&first[..]);
+                    all.extend_from_slice(&data);
+                    rest = Some(all);
+                }
+                Some(all) => all.extend_from_slice(&data),
+            }
+        }
+        Ok(rest.map_or(first, BytesMut::freeze))
+    };
+    tokio::time::timeout(BODY_TIMEOUT, whole).await.unwrap_or(Err(BodyError::TooSlow))
+}

@@ -1,0 +1,255 @@
+//! Changes: read the request, ask the loop, render its reply.
+
+use hyper::StatusCode;
+use hyper::header::{HeaderName, LOCATION};
+use marathon_api::{deployment, error, reply, task};
+use marathon_model::command::{Command, Origin, Refusal, Reply, Victims, Violation};
+use marathon_model::id::{DeploymentId, PathId, SpecId, TaskId};
+use marathon_model::update::{AppEdit, AppUpdate};
+use marathon_request::Mode;
+
+use crate::Http;
+use crate::answer::Ask;
+use crate::reply::Out;
+use crate::route::Verb;
+
+const DEPLOYMENT_ID: HeaderName = HeaderName::from_static("marathon-deployment-id");
+
+type Answer = Result<Out, Out>;
+
+fn merge(answer: Answer) -> Out {
+    answer.unwrap_or_else(|out| out)
+}
+
+/// The path of what is to be changed.
+fn path(text: &str) -> Result<PathId, Out> {
+    PathId::parse(text).map_err(|fault| error::invalid(&[Violation::new("/id", fault.to_string())]).into())
+}
+
+fn origin(ask: &Ask) -> Option<Origin> {
+    Some(Origin { client_ip: ask.peer.to_string(), uri: ask.uri().to_owned() })
+}
+
+/// Where the API shows what was made: the id path below the server's root, as later releases of the
+/// original have it.
+fn location(http: &Http, ask: &Ask, id: &PathId) -> String {
+    format!("{}{id}", ask.root(http))
+}
+
+/// The usual answer of a change that began a deployment.
+fn deployed(reply: Reply) -> Answer {
+    match reply {
+        Reply::Deployed { version, deployment, .. } => {
+            Ok(Out::json(reply::deployment_result(version, deployment)).with(DEPLOYMENT_ID, &deployment.to_string()))
+        }
+        Reply::Plan(steps) => Ok(Out::json(deployment::dry_run(&steps))),
+        Reply::Killed(instances) => Ok(Out::json(task::list(&instances))),
+        Reply::Done => Ok(Out::empty(StatusCode::OK)),
+        Reply::Refused(refusal) => Err(refusal.into()),
+    }
+}
+
+/// The id in the body of a new app, which must be there.
+fn named(update: &AppUpdate) -> Result<SpecId, Out> {
+    // `request` has seen to it; a slip there must still not panic.
+    let missing = || error::shape(&[Violation::new("/id", "error.path.missing")]).into();
+    update.id.clone().ok_or_else(missing)
+}
+
+pub async fn create_app(http: &Http, ask: &Ask) -> Out {
+    let run = async || -> Answer {
+        let update = marathon_request::app(&ask.body, Mode::Create)?;
+        let id = named(&update)?;
+        let edits = vec![(id.clone(), AppEdit::Create(update))];
+        let force = ask.query.flag("force", false);
+        match http.asker.ask(Command::EditApps { edits, force, origin: origin(ask) }).await {
+            Reply::Deployed { version, deployment, app, .. } => {
+                let body = match app {
+                    Some(app) => reply::created_app(&app, deployment),
+                    None => reply::deployment_result(version, deployment),
+                };
+                Ok(Out::json(body)
+                    .status(StatusCode::CREATED)
+                    .with(LOCATION, &location(http, ask, &id))
+                    .with(DEPLOYMENT_ID, &deployment.to_string()))
+            }
+            other => deployed(other),
+        }
+    };
+    merge(run().await)
+}
+
+fn edit(verb: Verb, partial: bool, update: AppUpdate) -> AppEdit {
+    match verb {
+        Verb::Patch => AppEdit::Patch(update),
+        _ if partial => AppEdit::Merge(update),
+        _ => AppEdit::Replace(update),
+    }
+}
+
+fn mode(verb: Verb, partial: bool) -> Mode {
+    if verb == Verb::Patch || partial { Mode::Update } else { Mode::Replace }
+}
+
+/// PUT and PATCH of one app.
+pub async fn edit_app(http: &Http, ask: &Ask, verb: Verb, id: &str) -> Out {
+    let run = async || -> Answer {
+        let id = path(id)?;
+        let partial = ask.query.flag("partialUpdate", true);
+        let mut update = marathon_request::app(&ask.body, mode(verb, partial))?;
+        // The path decides.
+        update.id = Some(id.clone());
+        let edits = vec![(id.clone(), edit(verb, partial, update))];
+        let force = ask.query.flag("force", false);
+        let reply = http.asker.ask(Command::EditApps { edits, force, origin: origin(ask) }).await;
+        let created = matches!(reply, Reply::Deployed { created: true, .. });
+        let out = deployed(reply)?;
+        Ok(if created {
+            out.status(StatusCode::CREATED).with(LOCATION, &location(http, ask, &id))
+        } else {
+            out
+        })
+    };
+    merge(run().await)
+}
+
+/// PUT and PATCH of several apps.
+pub async fn edit_apps(http: &Http, ask: &Ask, verb: Verb) -> Out {
+    let run = async || -> Answer {
+        let partial = ask.query.flag("partialUpdate", true);
+        let updates = marathon_request::apps(&ask.body, mode(verb, partial))?;
+        let edits = updates
+            .into_iter()
+            .map(|update| Ok((named(&update)?, edit(verb, partial, update))))
+            .collect::<Result<Vec<_>, Out>>()?;
+        let force = ask.query.flag("force", false);
+        deployed(http.asker.ask(Command::EditApps { edits, force, origin: origin(ask) }).await)
+    };
+    merge(run().await)
+}
+
+async fn one_edit(http: &Http, id: &str, edit: AppEdit, force: bool) -> Answer {
+    // A path that is none names no app.
+    let id = PathId::parse(id)
+        .map_err(|_| Out::from(error::not_found(format_args!("App '/{id}' does not exist"))))?;
+    deployed(http.asker.ask(Command::EditApps { edits: vec![(id, edit)], force, origin: None }).await)
+}
+
+pub async fn delete_app(http: &Http, ask: &Ask, id: &str) -> Out {
+    // Forced unless it says otherwise; clients rely on it.
+    merge(one_edit(http, id, AppEdit::Delete, ask.query.flag("force", true)).await)
+}
+
+pub async fn restart(http: &Http, ask: &Ask, id: &str) -> Out {
+    merge(one_edit(http, id, AppEdit::Restart, ask.query.flag("force", false)).await)
+}
+
+/// The ways in which tasks can be killed.
+fn kill(ask: &Ask, victims: Victims) -> Result<Command, Out> {
+    let flag = |name: &str| ask.query.flag(name, false);
+    let (scale, wipe, force) = (flag("scale"), flag("wipe"), flag("force"));
+    if scale && wipe {
+        return Err(Out::message(StatusCode::BAD_REQUEST, "You cannot use scale and wipe at the same time."));
+    }
+    Ok(Command::Kill { victims, scale, wipe, force })
+}
+
+pub async fn kill_of_app(http: &Http, ask: &Ask, id: &str) -> Out {
+    let run = async || -> Answer {
+        let app = PathId::parse(id)
+            .map_err(|_| Out::from(error::not_found(format_args!("App '/{id}' does not exist"))))?;
+        let host = ask.query.get("host").filter(|it| !matches!(*it, "" | "*")).map(str::to_owned);
+        deployed(http.asker.ask(kill(ask, Victims::OfApp { app, host })?).await)
+    };
+    merge(run().await)
+}
+
+pub async fn kill_one(http: &Http, ask: &Ask, app: &str, task: &str) -> Out {
+    let run = async || -> Answer {
+        let unknown = || Out::from(Refusal::NoSuchTask(task.to_owned()));
+        let app = PathId::parse(app).map_err(|_| unknown())?;
+        let id = TaskId::parse(task).map_err(|_| unknown())?;
+        match http.asker.ask(kill(ask, Victims::One { app, task: id })?).await {
+            Reply::Killed(instances) => match instances.first() {
+                Some(instance) => Ok(Out::json(task::one(instance))),
+                None => Err(unknown()),
+            },
+            other => deployed(other),
+        }
+    };
+    merge(run().await)
+}
+
+pub async fn kill_tasks(http: &Http, ask: &Ask) -> Out {
+    let run = async || -> Answer {
+        let ids = marathon_request::kill_ids(&ask.body)?;
+        deployed(http.asker.ask(kill(ask, Victims::Tasks(ids))?).await)
+    };
+    merge(run().await)
+}
+
+/// POST and PUT of a group.
+pub async fn edit_group(http: &Http, ask: &Ask, verb: Verb, id: &str) -> Out {
+    let run = async || -> Answer {
+        let of_url = path(id)?;
+        let update = marathon_request::group(&ask.body, &of_url)?;
+        let group = update.id.clone().unwrap_or(of_url);
+        let create = verb == Verb::Post;
+        let command = Command::EditGroup {
+            group: group.clone(),
+            update: Box::new(update),
+            create,
+            force: ask.query.flag("force", false),
+            dry_run: ask.query.flag("dryRun", false),
+        };
+        let reply = http.asker.ask(command).await;
+        let made = create && matches!(reply, Reply::Deployed { .. });
+        let out = deployed(reply)?;
+        Ok(if made { out.status(StatusCode::CREATED).with(LOCATION, &location(http, ask, &group)) } else { out })
+    };
+    merge(run().await)
+}
+
+pub async fn delete_group(http: &Http, ask: &Ask, id: &str) -> Out {
+    let run = async || -> Answer {
+        let group = PathId::parse(id)
+            .map_err(|_| Out::from(error::not_found(format_args!("Group '/{id}' does not exist"))))?;
+        deployed(http.asker.ask(Command::DeleteGroup { group, force: ask.query.flag("force", false) }).await)
+    };
+    merge(run().await)
+}
+
+pub async fn enforce_role(http: &Http, ask: &Ask, id: &str) -> Out {
+    let run = async || -> Answer {
+        let group = path(id)?;
+        let enforce = marathon_request::enforce_role(&ask.body)?;
+        deployed(http.asker.ask(Command::EnforceRole { group, enforce }).await)
+    };
+    merge(run().await)
+}
+
+pub async fn cancel(http: &Http, ask: &Ask, id: &str) -> Out {
+    let run = async || -> Answer {
+        let unknown = || Out::from(Refusal::NoSuchDeployment(id.to_owned()));
+        let force = ask.query.flag("force", false);
+        // Only the form with hyphens is an id.
+        let known = id.len() == 36;
+        let id = DeploymentId(id.parse().ok().filter(|_| known).ok_or_else(unknown)?);
+        let out = deployed(http.asker.ask(Command::CancelDeployment { id, force }).await)?;
+        // The forced form ends the deployment and starts none.
+        Ok(if force { Out::empty(StatusCode::ACCEPTED) } else { out })
+    };
+    merge(run().await)
+}
+
+pub async fn reset_delay(http: &Http, id: &str) -> Out {
+    let run = async || -> Answer {
+        let unknown = || error::not_found(format_args!("Application /{id} not found in tasks queue."));
+        let app = PathId::parse(id).map_err(|_| Out::from(unknown()))?;
+        match http.asker.ask(Command::ResetDelay { app }).await {
+            Reply::Refused(refusal) => Err(refusal.into()),
+            _ => Ok(Out::empty(StatusCode::NO_CONTENT)),
+        }
+    };
+    merge(run().await)
+}

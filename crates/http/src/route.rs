@@ -1,0 +1,329 @@
+//! From method and path to what is asked for.
+//!
+//! Paths are decoded first and split afterwards, and empty segments do not count: clients write
+//! `/v2/apps//a/b`, `/v2/apps/%2Fa%2Fb` and `/v2/apps/?embed=…`, and all of them mean the obvious.
+
+use hyper::Method;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Route {
+    Ping,
+    Apps(Verb),
+    /// The path of an app, unchecked.
+    App(Verb, String),
+    /// All apps below a group: `*` and `{group}/*`.
+    AppsBelow(String),
+    Restart(String),
+    AppTasks(Verb, String),
+    TasksBelow(String),
+    AppTask(String, String),
+    AppVersions(String),
+    AppVersion(String, String),
+    Tasks,
+    TasksDelete,
+    Group(Verb, String),
+    GroupApps(String),
+    GroupVersions(String),
+    GroupVersion(String, String),
+    Deployments,
+    Deployment(String),
+    Queue,
+    QueueDelay(String),
+    Info,
+    Leader(Verb),
+    Events,
+    /// Pods have no life of their own yet.
+    PodsProbe,
+    Pods,
+    PodsOther,
+    Plugins,
+    Metrics,
+    Prometheus,
+    Logging(Verb),
+    Config,
+    UiRedirect,
+    Ui,
+    Help,
+    Options(Allow),
+}
+
+/// What to do with what the path names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verb {
+    Get,
+    Post,
+    Put,
+    Patch,
+    Delete,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Missing {
+    /// The path is no path.
+    BadPath,
+    NoPath,
+    Method(Allow),
+}
+
+/// The methods of a path, for the `Allow` header; HEAD comes with GET, OPTIONS with all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Allow(pub &'static [Verb]);
+
+impl Allow {
+    pub fn text(self) -> String {
+        let mut all = Vec::new();
+        for verb in self.0 {
+            match verb {
+                Verb::Get => all.extend(["GET", "HEAD"]),
+                Verb::Post => all.push("POST"),
+                Verb::Put => all.push("PUT"),
+                Verb::Patch => all.push("PATCH"),
+                Verb::Delete => all.push("DELETE"),
+            }
+        }
+        all.push("OPTIONS");
+        all.join(", ")
+    }
+}
+
+fn verb(method: &Method) -> Option<Verb> {
+    Some(match *method {
+        Method::GET | Method::HEAD => Verb::Get,
+        Method::POST => Verb::Post,
+        Method::PUT => Verb::Put,
+        Method::PATCH => Verb::Patch,
+        Method::DELETE => Verb::Delete,
+        _ => return None,
+    })
+}
+
+/// Finds the route of a raw path (still percent-encoded, without its query).
+pub fn find(method: &Method, raw: &str) -> Result<Route, Missing> {
+    if raw == "/ping" && *method == Method::GET {
+        return Ok(Route::Ping);
+    }
+    // `OPTIONS *` asks about the server as a whole.
+    if raw == "*" && *method == Method::OPTIONS {
+        return Ok(Route::Options(Allow(&[Verb::Get, Verb::Post, Verb::Put, Verb::Patch, Verb::Delete])));
+    }
+    let path = crate::path::decode(raw).ok_or(Missing::BadPath)?;
+    if !path.starts_with('/') {
+        return Err(Missing::BadPath);
+    }
+    let segments: Vec<&str> = path.split('/').filter(|it| !it.is_empty()).collect();
+    let (allow, pick) = resource(&segments, path.ends_with('/')).ok_or(Missing::NoPath)?;
+    if *method == Method::OPTIONS {
+        return Ok(Route::Options(allow));
+    }
+    let verb = verb(method).filter(|it| allow.0.contains(it)).ok_or(Missing::Method(allow))?;
+    if segments == ["v2", "pods"] && *method == Method::HEAD {
+        return Ok(Route::PodsProbe);
+    }
+    Ok(pick(verb))
+}
+
+type Pick<'a> = Box<dyn Fn(Verb) -> Route + 'a>;
+
+/// What a path names, and the methods it has.
+fn resource<'a>(segments: &'a [&'a str], slash: bool) -> Option<(Allow, Pick<'a>)> {
+    use Verb::{Delete, Get, Patch, Post, Put};
+    fn one<'a>(route: Route) -> Pick<'a> {
+        Box::new(move |_| route.clone())
+    }
+    const GET: Allow = Allow(&[Get]);
+    Some(match segments {
+        [] => (GET, one(Route::UiRedirect)),
+        ["ping"] => (GET, one(Route::Ping)),
+        ["ui"] if !slash => (GET, one(Route::UiRedirect)),
+        ["ui", ..] => (GET, one(Route::Ui)),
+        ["help"] | ["api-console", ..] => (GET, one(Route::Help)),
+        ["metrics"] => (GET, one(Route::Metrics)),
+        ["metrics", "prometheus"] => (GET, one(Route::Prometheus)),
+        ["logging"] => (Allow(&[Get, Post]), Box::new(Route::Logging)),
+        ["config"] => (GET, one(Route::Config)),
+        ["v2", "apps"] => (Allow(&[Get, Post, Put, Patch]), Box::new(Route::Apps)),
+        ["v2", "apps", rest @ ..] => app(rest),
+        ["v2", "tasks"] => (GET, one(Route::Tasks)),
+        ["v2", "tasks", "delete"] => (Allow(&[Post]), one(Route::TasksDelete)),
+        ["v2", "groups", rest @ ..] => group(rest),
+        ["v2", "deployments"] => (GET, one(Route::Deployments)),
+        ["v2", "deployments", id] => (Allow(&[Delete]), one(Route::Deployment((*id).to_owned()))),
+        ["v2", "queue"] => (GET, one(Route::Queue)),
+        ["v2", "queue", rest @ .., "delay"] if !rest.is_empty() => {
+            (Allow(&[Delete]), one(Route::QueueDelay(rest.join("/"))))
+        }
+        ["v2", "info"] => (GET, one(Route::Info)),
+        ["v2", "leader"] => (Allow(&[Get, Delete]), Box::new(Route::Leader)),
+        ["v2", "events"] => (GET, one(Route::Events)),
+        ["v2", "pods"] => (
+            Allow(&[Get, Post]),
+            Box::new(|verb| if verb == Get { Route::Pods } else { Route::PodsOther }),
+        ),
+        ["v2", "pods", "::status"] => (GET, one(Route::Pods)),
+        ["v2", "pods", ..] => (Allow(&[Get, Post, Put, Delete]), one(Route::PodsOther)),
+        ["v2", "plugins"] => (GET, one(Route::Plugins)),
+        _ => return None,
+    })
+}
+
+fn app<'a>(rest: &'a [&'a str]) -> (Allow, Pick<'a>) {
+    use Verb::{Delete, Get, Patch, Post, Put};
+    const GET: Allow = Allow(&[Get]);
+    let whole = Allow(&[Get, Put, Patch, Delete]);
+    match rest {
+        [group @ .., "*"] => (GET, Box::new(|_| Route::AppsBelow(group.join("/")))),
+        [group @ .., "*", "tasks"] => (GET, Box::new(|_| Route::TasksBelow(group.join("/")))),
+        // All but POST mean an app of that very name.
+        [id @ .., "restart"] if !id.is_empty() => (
+            Allow(&[Get, Post, Put, Patch, Delete]),
+            Box::new(move |verb| match verb {
+                Post => Route::Restart(id.join("/")),
+                _ => Route::App(verb, rest.join("/")),
+            }),
+        ),
+        [id @ .., "tasks"] if !id.is_empty() => {
+            (Allow(&[Get, Delete]), Box::new(|verb| Route::AppTasks(verb, id.join("/"))))
+        }
+        [id @ .., "tasks", task] if !id.is_empty() => {
+            (Allow(&[Delete]), Box::new(|_| Route::AppTask(id.join("/"), (*task).to_owned())))
+        }
+        [id @ .., "versions"] if !id.is_empty() => (GET, Box::new(|_| Route::AppVersions(id.join("/")))),
+        [id @ .., "versions", version] if !id.is_empty() => {
+            (GET, Box::new(|_| Route::AppVersion(id.join("/"), (*version).to_owned())))
+        }
+        _ => (whole, Box::new(|verb| Route::App(verb, rest.join("/")))),
+    }
+}
+
+/// Reading has reserved names at the end of the path; writing takes the path as it is.
+fn group<'a>(rest: &'a [&'a str]) -> (Allow, Pick<'a>) {
+    use Verb::{Delete, Get, Patch, Post, Put};
+    let whole = Allow(&[Get, Post, Put, Patch, Delete]);
+    let pick = move |verb: Verb| match (verb, rest) {
+        (Get, [id @ .., "apps"]) => Route::GroupApps(id.join("/")),
+        (Get, [id @ .., "versions"]) => Route::GroupVersions(id.join("/")),
+        (Get, [id @ .., "versions", version]) => Route::GroupVersion(id.join("/"), (*version).to_owned()),
+        _ => Route::Group(verb, rest.join("/")),
+    };
+    (whole, Box::new(pick))
+}
+
+impl Route {
+    /// Whether a body, if there is one, must call itself JSON.
+    pub fn wants_json(&self) -> bool {
+        matches!(
+            self,
+            Route::Apps(_) | Route::App(..) | Route::Restart(_) | Route::TasksDelete | Route::PodsOther
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(line: &str) -> String {
+        let (method, path) = line.split_once(' ').unwrap();
+        match find(&Method::from_bytes(method.as_bytes()).unwrap(), path) {
+            Ok(route) => format!("{route:?}").replace('"', ""),
+            Err(Missing::Method(allow)) => format!("405 {}", allow.text()),
+            Err(Missing::NoPath) => "404".to_owned(),
+            Err(Missing::BadPath) => "400".to_owned(),
+        }
+    }
+
+    #[test]
+    fn table() {
+        for (line, want) in [
+            ("GET /ping", "Ping"),
+            ("HEAD /ping", "Ping"),
+            ("POST /ping", "405 GET, HEAD, OPTIONS"),
+            ("GET /", "UiRedirect"),
+            ("GET /ui", "UiRedirect"),
+            ("GET /ui/", "Ui"),
+            ("GET /ui/x", "Ui"),
+            ("GET /help", "Help"),
+            ("GET /v2/apps", "Apps(Get)"),
+            ("GET /v2/apps/", "Apps(Get)"),
+            ("GET //v2//apps//", "Apps(Get)"),
+            ("POST /v2/apps", "Apps(Post)"),
+            ("PUT /v2/apps", "Apps(Put)"),
+            ("PATCH /v2/apps", "Apps(Patch)"),
+            ("DELETE /v2/apps", "405 GET, HEAD, POST, PUT, PATCH, OPTIONS"),
+            ("GET /v2/apps/a", "App(Get, a)"),
+            ("GET /v2/apps//a/b/", "App(Get, a/b)"),
+            ("GET /v2/apps/%2Fa%2Fb", "App(Get, a/b)"),
+            ("PUT /v2/apps/a", "App(Put, a)"),
+            ("PATCH /v2/apps/a", "App(Patch, a)"),
+            ("DELETE /v2/apps/a", "App(Delete, a)"),
+            ("POST /v2/apps/a", "405 GET, HEAD, PUT, PATCH, DELETE, OPTIONS"),
+            ("GET /v2/apps/*", "AppsBelow()"),
+            ("GET /v2/apps/g/h/*", "AppsBelow(g/h)"),
+            ("PUT /v2/apps/*", "405 GET, HEAD, OPTIONS"),
+            ("POST /v2/apps/a/restart", "Restart(a)"),
+            ("POST /v2/apps/a/b/restart/", "Restart(a/b)"),
+            ("POST /v2/apps/restart", "405 GET, HEAD, PUT, PATCH, DELETE, OPTIONS"),
+            ("DELETE /v2/apps/a/restart", "App(Delete, a/restart)"),
+            ("GET /v2/apps/a/restart", "App(Get, a/restart)"),
+            ("GET /v2/apps/a/tasks", "AppTasks(Get, a)"),
+            ("DELETE /v2/apps/a/tasks", "AppTasks(Delete, a)"),
+            ("GET /v2/apps/g/*/tasks", "TasksBelow(g)"),
+            ("GET /v2/apps/*/tasks", "TasksBelow()"),
+            ("GET /v2/apps/tasks", "App(Get, tasks)"),
+            ("DELETE /v2/apps/a/tasks/t.1", "AppTask(a, t.1)"),
+            ("GET /v2/apps/a/tasks/t", "405 DELETE, OPTIONS"),
+            ("GET /v2/apps/a/versions", "AppVersions(a)"),
+            ("GET /v2/apps/a/versions/2020-01-01T00:00:00.000Z", "AppVersion(a, 2020-01-01T00:00:00.000Z)"),
+            ("GET /v2/tasks", "Tasks"),
+            ("GET /v2/tasks/", "Tasks"),
+            ("POST /v2/tasks/delete", "TasksDelete"),
+            ("GET /v2/tasks/delete", "405 POST, OPTIONS"),
+            ("GET /v2/groups", "Group(Get, )"),
+            ("DELETE /v2/groups/", "Group(Delete, )"),
+            ("GET /v2/groups/a/b", "Group(Get, a/b)"),
+            ("POST /v2/groups/a", "Group(Post, a)"),
+            ("PATCH /v2/groups/a", "Group(Patch, a)"),
+            ("GET /v2/groups/apps", "GroupApps()"),
+            ("GET /v2/groups/a/apps", "GroupApps(a)"),
+            ("PUT /v2/groups/a/apps", "Group(Put, a/apps)"),
+            ("GET /v2/groups/versions", "GroupVersions()"),
+            ("GET /v2/groups/a/versions", "GroupVersions(a)"),
+            ("GET /v2/groups/versions/x", "GroupVersion(, x)"),
+            ("GET /v2/groups/a/versions/x", "GroupVersion(a, x)"),
+            ("GET /v2/deployments", "Deployments"),
+            ("DELETE /v2/deployments/x", "Deployment(x)"),
+            ("GET /v2/deployments/x", "405 DELETE, OPTIONS"),
+            ("GET /v2/queue", "Queue"),
+            ("DELETE /v2/queue//a/b/delay", "QueueDelay(a/b)"),
+            ("DELETE /v2/queue/delay", "404"),
+            ("GET /v2/info", "Info"),
+            ("GET /v2/leader", "Leader(Get)"),
+            ("DELETE /v2/leader", "Leader(Delete)"),
+            ("GET /v2/events", "Events"),
+            ("POST /v2/events", "405 GET, HEAD, OPTIONS"),
+            ("HEAD /v2/pods", "PodsProbe"),
+            ("GET /v2/pods", "Pods"),
+            ("GET /v2/pods/::status", "Pods"),
+            ("POST /v2/pods", "PodsOther"),
+            ("GET /v2/pods//x::status", "PodsOther"),
+            ("GET /v2/plugins", "Plugins"),
+            ("GET /metrics", "Metrics"),
+            ("GET /metrics/prometheus", "Prometheus"),
+            ("GET /logging", "Logging(Get)"),
+            ("POST /logging", "Logging(Post)"),
+            ("GET /config", "Config"),
+            ("OPTIONS /v2/apps", "Options(Allow([Get, Post, Put, Patch]))"),
+            ("OPTIONS *", "Options(Allow([Get, Post, Put, Patch, Delete]))"),
+            ("TRACE /v2/apps", "405 GET, HEAD, POST, PUT, PATCH, OPTIONS"),
+            ("BREW /v2/info", "405 GET, HEAD, OPTIONS"),
+            ("GET /v1/apps", "404"),
+            ("GET /v2", "404"),
+            ("GET /v2/artifacts", "404"),
+            ("GET /v2/apps/%zz", "400"),
+            ("GET /v2/apps/%ff", "400"),
+            ("GET *", "400"),
+        ] {
+            assert_eq!(found(line), want, "{line}");
+        }
+    }
+}

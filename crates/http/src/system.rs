@@ -1,0 +1,191 @@
+//! What the server says about itself.
+
+use std::time::Duration;
+
+use hyper::header::{ACCEPT, HeaderValue};
+use hyper::{HeaderMap, StatusCode};
+use marathon_api::json::Json;
+use marathon_api::{about, error};
+use marathon_model::command::Violation;
+
+use crate::Http;
+use crate::answer::Ask;
+use crate::reply::{HTML, Out};
+use crate::route::Verb;
+
+pub fn ping(headers: &HeaderMap) -> Out {
+    let accept = headers.get(ACCEPT).map(|it| it.to_str().unwrap_or_default());
+    match about::ping(accept) {
+        Some((kind, body)) => Out::new(StatusCode::OK, Some(HeaderValue::from_static(kind)), body),
+        None => Out::empty(StatusCode::NO_CONTENT),
+    }
+}
+
+pub fn info(http: &Http) -> Out {
+    let view = http.views.load();
+    let framework = view.framework.as_ref();
+    Out::json(about::info(&http.settings.info, true, Some(&http.settings.advertised), framework))
+}
+
+/// GET tells the leader, DELETE makes it step down: the answer goes out first.
+pub fn leader(http: &Http, ask: &Ask, verb: Verb) -> Out {
+    if verb == Verb::Get {
+        return Out::json(about::leader(&http.settings.advertised));
+    }
+    if ["backup", "restore"].iter().any(|it| ask.query.get(it).is_some()) {
+        let text = "backup and restore come with a later release of this server; stop it and copy its data_dir";
+        return Out::message(StatusCode::UNPROCESSABLE_ENTITY, text);
+    }
+    (http.abdicate)();
+    Out::json(about::abdicated()).closing()
+}
+
+pub fn metrics(http: &Http) -> Out {
+    Out::json(crate::metrics::json(http))
+}
+
+pub fn prometheus(http: &Http) -> Out {
+    if !http.settings.prometheus {
+        return Out::new(StatusCode::NOT_FOUND, Some(crate::reply::TEXT), "Prometheus reporter is disabled");
+    }
+    Out::text(crate::metrics::prometheus(http))
+}
+
+pub fn config(http: &Http) -> Out {
+    Out::json(Json::text(|json| {
+        json.object(|json| {
+            for (name, value) in &http.settings.config {
+                json.any_key(name).string_or_null(value.as_deref());
+            }
+        });
+    }))
+}
+
+pub fn logging(http: &Http, ask: &Ask, verb: Verb) -> Out {
+    if verb == Verb::Get {
+        return Out::json(Json::text(|json| {
+            json.object(|json| {
+                for (logger, level) in http.logging.levels() {
+                    json.any_key(&logger).string(&level);
+                }
+            });
+        }));
+    }
+    match set_level(http, &ask.body) {
+        Ok(out) | Err(out) => out,
+    }
+}
+
+struct LevelAsk {
+    logger: String,
+    level: String,
+    duration_seconds: Option<u64>,
+}
+
+impl LevelAsk {
+    fn read(body: &[u8]) -> Result<LevelAsk, Out> {
+        if body.iter().all(u8::is_ascii_whitespace) {
+            return Err(error::empty("No content to map due to end-of-input").into());
+        }
+        let json: serde_json::Value = serde_json::from_slice(body).map_err(|it| error::syntax(&it.to_string()))?;
+        let shape = |path: &str, text: &str| Out::from(error::shape(&[Violation::new(path, text)]));
+        let text = |key: &str| match json.get(key) {
+            None | Some(serde_json::Value::Null) => Err(shape(&format!("/{key}"), "error.path.missing")),
+            Some(value) => match value.as_str() {
+                Some(text) => Ok(text.to_owned()),
+                None => Err(shape(&format!("/{key}"), "error.expected.jsstring")),
+            },
+        };
+        let duration_seconds = match json.get("durationSeconds") {
+            None | Some(serde_json::Value::Null) => None,
+            Some(value) => Some(value.as_u64().ok_or_else(|| shape("/durationSeconds", "error.expected.int"))?),
+        };
+        Ok(LevelAsk { logger: text("logger")?, level: text("level")?, duration_seconds })
+    }
+}
+
+const LEVELS: [&str; 5] = ["trace", "debug", "info", "warn", "error"];
+
+fn set_level(http: &Http, body: &[u8]) -> Result<Out, Out> {
+    let ask = LevelAsk::read(body)?;
+    let invalid = |path: &str, text: &str| {
+        Out::from(error::invalid(&[Violation::new(path, text)]))
+    };
+    if ask.logger.is_empty() {
+        return Err(invalid("/logger", "must not be empty"));
+    }
+    let level = ask.level.to_ascii_lowercase();
+    if !LEVELS.contains(&&*level) {
+        return Err(invalid("/level", "must be one of trace, debug, info, warn, error"));
+    }
+    let time = ask.duration_seconds.map(Duration::from_secs);
+    http.logging.set(&ask.logger, &level, time).map_err(|why| invalid("/logger", &why))?;
+    Ok(Out::json(Json::text(|json| {
+        json.object(|json| {
+            json.key("level").string(&level);
+            json.key("logger").string(&ask.logger);
+            if let Some(seconds) = ask.duration_seconds {
+                json.key("durationSeconds").int(seconds);
+            }
+        });
+    })))
+}
+
+fn page(title: &str, content: &str) -> Out {
+    let html = format!(
+        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
+         <meta name=\"viewport\" content=\"width=device-width\"><title>{title}</title>\
+         <style>body{{font:16px/1.5 system-ui,sans-serif;max-width:42rem;margin:3rem auto;padding:0 1rem;\
+         color:#222;background:#fff}}code{{background:#8882;padding:.1em .3em}}\
+         @media(prefers-color-scheme:dark){{body{{color:#ddd;background:#181818}}a{{color:#8bf}}}}</style>\
+         </head><body><h1>{title}</h1>{content}</body></html>\n"
+    );
+    Out::new(StatusCode::OK, Some(HTML), html)
+}
+
+pub fn ui(http: &Http) -> Out {
+    page(
+        "Marathon",
+        &format!(
+            "<p>Marathon {} is running. This build has no web interface; it comes with a later release. \
+             Everything can be done through the API:</p>\
+             <ul><li><a href=\"/v2/apps\">/v2/apps</a>: the applications</li>\
+             <li><a href=\"/v2/tasks\">/v2/tasks</a>: what runs</li>\
+             <li><a href=\"/v2/deployments\">/v2/deployments</a>: what is changing</li>\
+             <li><a href=\"/v2/queue\">/v2/queue</a>: what waits, and why</li>\
+             <li><a href=\"/v2/groups\">/v2/groups</a>, <a href=\"/v2/info\">/v2/info</a>, \
+             <a href=\"/metrics\">/metrics</a></li></ul>\
+             <p>More at <a href=\"/help\">/help</a>.</p>",
+            escape(&http.settings.info.version)
+        ),
+    )
+}
+
+pub fn help(http: &Http) -> Out {
+    let line = |call: &str| format!("<p><code>{}</code></p>", escape(call));
+    let root = format!("http://{}", http.settings.advertised);
+    let calls = [
+        format!(
+            "curl -X POST {root}/v2/apps -H 'Content-Type: application/json' \
+             -d '{{\"id\":\"hello\",\"cmd\":\"sleep 600\",\"cpus\":0.1,\"mem\":32,\"instances\":1}}'"
+        ),
+        format!("curl {root}/v2/apps/hello"),
+        format!("curl -X PUT {root}/v2/apps/hello -H 'Content-Type: application/json' -d '{{\"instances\":3}}'"),
+        format!("curl {root}/v2/events -H 'Accept: text/event-stream'"),
+        format!("curl -X POST {root}/v2/apps/hello/restart"),
+        format!("curl -X DELETE {root}/v2/apps/hello"),
+    ];
+    let calls: String = calls.iter().map(|it| line(it)).collect();
+    page(
+        "The API of Marathon",
+        &format!(
+            "<p>It is that of Marathon 1.11 under <code>/v2</code>.</p>{calls}\
+             <p>Flags and their documentation: <code>marathon --help</code>. \
+             <a href=\"/ui/\">Back</a></p>"
+        ),
+    )
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}

@@ -1,0 +1,60 @@
+//! The group update: a version, a factor, or a structure.
+
+use marathon_model::id::{GroupId, PathId};
+use marathon_model::update::GroupUpdate;
+use serde_json::Value;
+
+use crate::reader::{Object, Reader, present};
+use crate::{Mode, app};
+
+/// Reads the top of the tree. Without an id it is the URL's group.
+pub fn read(r: &mut Reader, value: &Value, url_group: &GroupId) -> Option<GroupUpdate> {
+    let object = r.object(value)?;
+    let id = r.optional(object, "id", |r, it| app::path(r, it, url_group));
+    let base = id.clone().unwrap_or_else(|| url_group.clone());
+    Some(content(r, object, id, &base))
+}
+
+fn content(r: &mut Reader, object: &Object, id: Option<GroupId>, base: &GroupId) -> GroupUpdate {
+    let group = GroupUpdate {
+        apps: r.optional(object, "apps", |r, it| r.list(it, |r, it| nested_app(r, it, base))),
+        groups: r.optional(object, "groups", |r, it| r.list(it, |r, it| nested_group(r, it, base))),
+        dependencies: r.optional(object, "dependencies", |r, it| r.list(it, |r, it| app::path(r, it, base))),
+        enforce_role: r.optional(object, "enforceRole", Reader::boolean),
+        scale_by: r.optional(object, "scaleBy", |r, it| r.number(it, 0.0)),
+        version: r.optional(object, "version", app::timestamp),
+        id,
+    };
+    let keys = ["id", "apps", "groups", "dependencies", "enforceRole", "scaleBy", "version"];
+    let given = keys.iter().filter(|it| present(object, it).is_some()).count();
+    if given > 1 {
+        for key in ["version", "scaleBy"].into_iter().filter(|it| present(object, it).is_some()) {
+            r.broken_at(key, "not allowed in conjunction with other properties.");
+        }
+    }
+    group
+}
+
+fn nested_group(r: &mut Reader, value: &Value, base: &GroupId) -> Option<GroupUpdate> {
+    let object = r.object(value)?;
+    let id = r.required(object, "id", |r, it| app::path(r, it, base));
+    let inner = id.clone().unwrap_or_else(|| base.clone());
+    if let Some(id) = &id {
+        child(r, id, base);
+    }
+    Some(content(r, object, id, &inner))
+}
+
+fn nested_app(r: &mut Reader, value: &Value, base: &GroupId) -> Option<marathon_model::update::AppUpdate> {
+    let app = app::read(r, value, base, Mode::Create)?;
+    if let Some(id) = &app.id {
+        child(r, id, base);
+    }
+    Some(app)
+}
+
+fn child(r: &mut Reader, id: &PathId, base: &GroupId) {
+    if id.is_root() || id.parent() != *base {
+        r.broken_at("id", format!("Identifier is not child of '{base}'"));
+    }
+}

@@ -1,0 +1,105 @@
+//! What will happen, and when. Time jumps from one entry to the next.
+
+use std::cmp::{Ordering, Reverse};
+use std::collections::BinaryHeap;
+
+use marathon_model::event::ProbeResult;
+use marathon_model::id::TaskId;
+use marathon_model::offer::{Call, EngineEvent};
+
+/// Milliseconds since the history began.
+pub type Millis = u64;
+
+#[derive(Debug, Clone)]
+pub enum Happening {
+    /// The engine's word reaches the scheduler, if the connection still stands.
+    Told { connection: u64, event: EngineEvent },
+    /// A call reaches the engine.
+    Called { connection: u64, call: Call },
+    /// A probe comes back to the process that sent it.
+    Probed { term: u64, result: ProbeResult },
+    /// The moment the core asked to be woken at.
+    Woke { term: u64 },
+    /// A user thinks of something.
+    Client,
+    /// The engine makes offers.
+    Allocate,
+    Task { task: TaskId, what: TaskMove },
+    /// An agent's update was not acknowledged in time.
+    Resend { task: TaskId, update: uuid::Uuid, attempt: u32 },
+    AgentCut,
+    /// The engine gives up waiting for an agent.
+    AgentMissed { agent: usize },
+    AgentBack { agent: usize, cut: u64 },
+    Rescind,
+    Disconnect,
+    /// The engine accepts the scheduler's subscription.
+    Connected { term: u64, again: bool },
+    Restart,
+    ClockStep,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TaskMove {
+    Starting,
+    Running,
+    Failed,
+    Finished,
+    /// The engine's own check found out something new.
+    Sicken,
+    Recover,
+    /// The grace period of a kill is over.
+    Dead,
+}
+
+#[derive(Debug)]
+struct Entry {
+    at: Millis,
+    order: u64,
+    what: Happening,
+}
+
+impl PartialEq for Entry {
+    fn eq(&self, other: &Entry) -> bool {
+        self.order == other.order
+    }
+}
+impl Eq for Entry {}
+impl PartialOrd for Entry {
+    fn partial_cmp(&self, other: &Entry) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Entry {
+    fn cmp(&self, other: &Entry) -> Ordering {
+        (self.at, self.order).cmp(&(other.at, other.order))
+    }
+}
+
+#[derive(Debug, Default)]
+pub struct Agenda {
+    pub now: Millis,
+    entries: BinaryHeap<Reverse<Entry>>,
+    order: u64,
+}
+
+impl Agenda {
+    pub fn at(&mut self, at: Millis, what: Happening) {
+        self.order += 1;
+        self.entries.push(Reverse(Entry { at: at.max(self.now), order: self.order, what }));
+    }
+
+    pub fn after(&mut self, delay: Millis, what: Happening) {
+        self.at(self.now + delay, what);
+    }
+
+    pub fn next_at(&self) -> Option<Millis> {
+        self.entries.peek().map(|it| it.0.at)
+    }
+
+    pub fn pop(&mut self) -> Option<Happening> {
+        let Reverse(entry) = self.entries.pop()?;
+        self.now = entry.at;
+        Some(entry.what)
+    }
+}

@@ -1,0 +1,322 @@
+//! What must hold after every step. INVARIANTS.md lists the names with one line each.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use marathon_model::act::{Act, Batch};
+use marathon_model::app::AppSpec;
+use marathon_model::command::{Command, Reply};
+use marathon_model::deployment::ActionKind;
+use marathon_model::event::Event;
+use marathon_model::id::{OfferId, SpecId, TaskId};
+use marathon_model::instance::{Condition, Goal, Instance};
+use marathon_model::notice::What;
+use marathon_model::offer::{Call, EngineEvent, Launch, TaskState};
+use marathon_model::time::Timestamp;
+use marathon_model::write::Write;
+
+use crate::client::Wanted;
+use crate::cluster::{self, Cluster};
+use crate::placement;
+use crate::store::Store;
+
+/// A broken invariant: its name and what was seen.
+pub type Found = Result<(), (&'static str, String)>;
+
+/// What an event was, as far as the checks of its batch need it.
+#[derive(Debug, Clone)]
+pub enum Cause {
+    Status { task: TaskId, state: TaskState },
+    /// A user took tasks away by hand; no floor holds against that.
+    Wipe,
+    Other,
+}
+
+impl Cause {
+    pub fn of(event: &Event) -> Cause {
+        match event {
+            Event::Engine(EngineEvent::Status(it)) => Cause::Status { task: it.task.clone(), state: it.state },
+            Event::Asked { command: Command::Kill { .. }, .. } => Cause::Wipe,
+            _ => Cause::Other,
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+pub struct Checks {
+    answered: HashSet<OfferId>,
+    launched: HashSet<TaskId>,
+    newest_root: Timestamp,
+    /// The newest version ever committed of each app, and whether it was its removal.
+    newest_app: BTreeMap<SpecId, (Timestamp, bool)>,
+    /// By app, the newest acknowledged change and what it wanted.
+    pub asked: BTreeMap<SpecId, (Timestamp, Wanted)>,
+    pub launches: u64,
+    pub kills: u64,
+}
+
+macro_rules! ensure {
+    ($holds:expr, $name:expr, $($text:tt)*) => {
+        if !$holds {
+            return Err(($name, format!($($text)*)));
+        }
+    };
+}
+pub(crate) use ensure;
+
+impl Checks {
+    /// Commits the writes of one step, looking at each, and at what the step wants done because of them.
+    pub fn commit(&mut self, store: &mut Store, batch: &Batch, cause: &Cause) -> Found {
+        let Batch { writes, acts } = batch;
+        let mut retired: BTreeMap<SpecId, u32> = BTreeMap::new();
+        for write in writes {
+            match write {
+                Write::Root { version } => {
+                    ensure!(self.newest_root < *version, "versions grow", "root {version} after {}", self.newest_root);
+                    self.newest_root = *version;
+                }
+                Write::App(spec) => self.app_version(&spec.id, spec.version, false)?,
+                Write::AppRemoved { id, at } => self.app_version(id, *at, true)?,
+                Write::Instance(next) => {
+                    let before = store.instance(&next.id);
+                    instance_changes(before.map(|it| &**it), next)?;
+                    let retires = before.is_some_and(|it| it.goal == Goal::Running && it.is_serving());
+                    if retires && next.goal != Goal::Running {
+                        *retired.entry(next.id.spec.clone()).or_default() += 1;
+                    }
+                }
+                Write::InstanceGone(id) => {
+                    if let Some(before) = store.instance(id) {
+                        let told = matches!(cause, Cause::Status { task, state }
+                            if task.instance == *id && is_final(*state));
+                        let over = before.is_over() || before.condition.is_unreachable() || told;
+                        ensure!(over, "nothing alive is forgotten", "{id} was {:?}", before.condition);
+                    }
+                }
+                _ => {}
+            }
+            store.apply(write);
+        }
+        if !matches!(cause, Cause::Wipe) {
+            for (id, count) in retired {
+                floor_is_kept(store, &id, count)?;
+            }
+        }
+        let calls = || acts.iter().filter_map(|it| if let Act::Engine(call) = it { Some(call) } else { None });
+        let launches: Vec<&Launch> = calls()
+            .filter_map(|it| if let Call::Accept { launches, .. } = it { Some(launches) } else { None })
+            .flatten()
+            .collect();
+        for launch in &launches {
+            let stored = store.task(&launch.task);
+            let known = stored.is_some_and(|it| it.condition == Condition::Provisioned);
+            ensure!(known, "a launch is stored before it is sent", "{}: {stored:?}", launch.task);
+            let wanted = stored.is_some_and(|it| it.goal == Goal::Running);
+            ensure!(wanted, "only what is wanted is launched", "{}", launch.task);
+        }
+        for spec in launches.iter().map(|it| &it.spec).collect::<BTreeSet<_>>() {
+            ceiling_is_kept(store, spec)?;
+        }
+        placement::constraints_hold(store, &launches)?;
+        for call in calls() {
+            if let Call::Acknowledge { task, .. } = call {
+                acknowledges_stored(store, task, cause)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn app_version(&mut self, id: &SpecId, version: Timestamp, removed: bool) -> Found {
+        let before = self.newest_app.insert(id.clone(), (version, removed)).unwrap_or_default().0;
+        ensure!(before < version, "versions grow", "{id} at {version} after {before}");
+        Ok(())
+    }
+
+    /// A call is about to leave.
+    pub fn call(&mut self, cluster: &Cluster, call: &Call) -> Found {
+        match call {
+            Call::Accept { offer, launches } => {
+                self.answers(offer)?;
+                ensure!(!launches.is_empty(), "an accepted offer starts something", "{offer}");
+                // A rescinded offer has nothing to compare with, and starts nothing.
+                let open = cluster::number(offer).and_then(|it| cluster.offers.get(&it));
+                let mut left = open.map(|it| it.resources.clone());
+                for launch in launches {
+                    self.launch(cluster, launch)?;
+                    let fits = left.as_mut().is_none_or(|left| cluster::take(left, launch).is_some());
+                    ensure!(fits, "launches fit their offer", "{offer}: {}", launch.task);
+                }
+                Ok(())
+            }
+            Call::Decline { offers, .. } => offers.iter().try_for_each(|it| self.answers(it)),
+            Call::Kill { .. } => {
+                self.kills += 1;
+                Ok(())
+            }
+            Call::Acknowledge { .. } | Call::Revive | Call::Suppress | Call::Reconcile(_) => Ok(()),
+        }
+    }
+
+    fn answers(&mut self, offer: &OfferId) -> Found {
+        ensure!(self.answered.insert(offer.clone()), "an offer is answered once", "{offer}");
+        Ok(())
+    }
+
+    fn launch(&mut self, cluster: &Cluster, launch: &Launch) -> Found {
+        let task = &launch.task;
+        self.launches += 1;
+        ensure!(self.launched.insert(task.clone()), "a task id is launched once", "{task}");
+        let incarnations = TaskId { incarnation: 0, ..task.clone() }..=TaskId { incarnation: u32::MAX, ..task.clone() };
+        let twin = cluster.tasks.range(incarnations).find(|(_, it)| !it.ended);
+        ensure!(twin.is_none(), "no instance runs twice", "{task} beside {:?}", twin.map(|it| it.0));
+        Ok(())
+    }
+
+    /// A reply is about to leave.
+    pub fn reply(&mut self, store: &Store, reply: &Reply, wanted: BTreeMap<SpecId, Wanted>) -> Found {
+        let Reply::Deployed { version, .. } = reply else { return Ok(()) };
+        let stored = store.roots.contains(version);
+        ensure!(stored, "what is acknowledged is stored", "root {version} is not");
+        for (id, wanted) in wanted {
+            self.asked.insert(id, (*version, wanted));
+        }
+        self.nothing_acknowledged_is_lost(store)
+    }
+
+    /// The newest acknowledged change of each app is there, or a newer one.
+    pub fn nothing_acknowledged_is_lost(&self, store: &Store) -> Found {
+        for (id, (version, removed)) in &self.newest_app {
+            let newest = store.apps.get(id).and_then(|it| it.keys().next_back());
+            let kept = newest == Some(version) || *removed && newest.is_none();
+            ensure!(kept, "nothing acknowledged is lost", "{id} at {version}: the newest is {newest:?}");
+        }
+        for (id, (version, wanted)) in &self.asked {
+            if self.newest_app.get(id).is_some_and(|(newest, _)| newest > version) {
+                continue;
+            }
+            let spec = store.spec(id);
+            let kept = match (wanted, spec) {
+                (Wanted::Removed, spec) => spec.is_none(),
+                (Wanted::Defined { instances, cmd }, Some(spec)) => {
+                    instances.is_none_or(|it| it == spec.instances) && (cmd.is_none() || *cmd == spec.cmd)
+                }
+                (Wanted::Defined { .. }, None) => false,
+            };
+            ensure!(kept, "nothing acknowledged is lost", "{id} at {version}: {wanted:?}, but {spec:?}");
+        }
+        Ok(())
+    }
+
+    /// An event is about to be published.
+    pub fn notice(&self, store: &Store, what: &What) -> Found {
+        let What::DeploymentSucceeded { plan } = what else { return Ok(()) };
+        let last = plan.steps.last().map(|it| it.actions.as_slice()).unwrap_or_default();
+        for action in last {
+            // Only what this very deployment asked for; others may have come since.
+            let Some(spec) = store.spec(&action.app).filter(|it| it.version == plan.version) else { continue };
+            let wanted: Vec<_> = store.of_app(&spec.id).filter(|it| counts_as_wanted(it)).collect();
+            let as_many = wanted.len() == spec.instances as usize;
+            let new = action.kind != ActionKind::RestartApplication || wanted.iter().all(|it| it.config == spec.config);
+            let counted = matches!(action.kind, ActionKind::RestartApplication | ActionKind::ScaleApplication);
+            ensure!(
+                !counted || as_many && new,
+                "a deployment that succeeded did what it says",
+                "{}: {:?} with {} of {}",
+                spec.id,
+                action.kind,
+                wanted.len(),
+                spec.instances
+            );
+        }
+        Ok(())
+    }
+}
+
+fn counts_as_wanted(it: &Instance) -> bool {
+    it.goal == Goal::Running && it.condition != Condition::UnreachableInactive
+}
+
+fn is_final(state: TaskState) -> bool {
+    !matches!(state, TaskState::Staging | TaskState::Starting | TaskState::Running | TaskState::Killing)
+}
+
+/// Rules for the change of one record.
+fn instance_changes(before: Option<&Instance>, next: &Instance) -> Found {
+    let Some(before) = before else {
+        let fresh = next.condition == Condition::Scheduled && next.incarnation == 0;
+        ensure!(fresh, "instances begin at the beginning", "{}: {:?}", next.id, next.condition);
+        return Ok(());
+    };
+    let id = &next.id;
+    let back = before.goal != Goal::Running && next.goal == Goal::Running;
+    ensure!(!back, "what was given up stays given up", "{id}");
+    let started = next.incarnation == before.incarnation + 1 && next.condition == Condition::Provisioned;
+    let same = next.incarnation == before.incarnation;
+    ensure!(started || same, "incarnations count starts", "{id}: {} after {}", next.incarnation, before.incarnation);
+    let restarted_alive = started && !before.is_over();
+    ensure!(!restarted_alive, "no instance runs twice", "{id} was {:?}", before.condition);
+    let revived = same && before.condition.is_terminal() && next.condition != before.condition;
+    ensure!(!revived, "what has ended stays ended", "{id}: {:?} after {:?}", next.condition, before.condition);
+    Ok(())
+}
+
+/// Our own kills leave as many serving instances as the upgrade strategy asks for.
+fn floor_is_kept(store: &Store, id: &SpecId, retired: u32) -> Found {
+    let Some(spec) = store.spec(id).filter(|_| action_of(store, id) == Some(ActionKind::RestartApplication)) else {
+        return Ok(());
+    };
+    let serving = store.of_app(id).filter(|it| it.goal == Goal::Running && it.is_serving()).count() as u32;
+    let (floor, _) = bounds(spec);
+    ensure!(
+        serving >= floor,
+        "the floor is kept",
+        "{id}: {retired} serving instances retired, {serving} left, {floor} must be"
+    );
+    Ok(())
+}
+
+/// No launch takes an app above what its upgrade strategy allows.
+fn ceiling_is_kept(store: &Store, id: &SpecId) -> Found {
+    let Some(spec) = store.spec(id) else {
+        return Err(("only what is wanted is launched", format!("{id} is removed")));
+    };
+    let live = store.of_app(id).filter(|it| {
+        it.goal == Goal::Running && it.condition.is_active() && !it.condition.is_unreachable()
+    });
+    let live = live.count() as u32;
+    let mut ceiling = spec.instances;
+    for deployment in store.deployments.values() {
+        for change in deployment.changes.iter().filter(|it| it.id == *id) {
+            // Until its step comes, an app stays as it was.
+            ceiling = ceiling.max(change.before.as_ref().map_or(0, |it| it.instances));
+        }
+    }
+    if action_of(store, id) == Some(ActionKind::RestartApplication) {
+        ceiling = ceiling.max(bounds(spec).1);
+    }
+    ensure!(live <= ceiling, "the ceiling is kept", "{id}: {live} instances, {ceiling} allowed");
+    Ok(())
+}
+
+/// What a deployment does with an app right now.
+fn action_of(store: &Store, id: &SpecId) -> Option<ActionKind> {
+    let actions = store.deployments.values().filter_map(|it| it.step()).flat_map(|it| &it.actions);
+    actions.into_iter().find(|it| it.app == *id).map(|it| it.kind)
+}
+
+/// Written from the original's documentation, not from our planner.
+fn bounds(spec: &AppSpec) -> (u32, u32) {
+    let n = f64::from(spec.instances);
+    let floor = (n * spec.upgrade.minimum_health_capacity).ceil() as u32;
+    let ceiling = (n * (1.0 + spec.upgrade.maximum_over_capacity)).trunc() as u32;
+    if floor == ceiling { (floor, ceiling + 1) } else { (floor, ceiling) }
+}
+
+/// What an acknowledgement says is known must be in the store.
+fn acknowledges_stored(store: &Store, task: &TaskId, cause: &Cause) -> Found {
+    let Some(it) = store.task(task) else { return Ok(()) };
+    let stored = it.task.as_ref().and_then(|it| it.state);
+    let told = matches!(cause, Cause::Status { task: of, state } if of == task && Some(*state) == stored);
+    let over = it.condition.is_terminal();
+    ensure!(told || over, "an update is acknowledged once stored", "{task}: {stored:?} is stored");
+    Ok(())
+}

@@ -1,0 +1,478 @@
+//! The simulated engine: agents and their resources, offers, and what becomes of calls.
+//!
+//! It behaves as a Mesos master with its agents does. `task` holds the life of tasks and their updates.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use marathon_model::id::{AgentId, OfferId, TaskId};
+use marathon_model::offer::{Call, EngineEvent, Launch, Offer, Reason, TaskState, TaskStatus};
+use marathon_model::resources::{Amount, Milli, PortRange, Resource, Role};
+use marathon_model::time::Timestamp;
+
+use crate::agenda::{Agenda, Happening, Millis};
+use crate::dice::Dice;
+use crate::plan::{AgentPlan, Faults, Plan};
+use crate::task::Task;
+
+/// How long the engine waits for an agent before it reports its tasks unreachable.
+const AGENT_TIMEOUT: Millis = 75_000;
+const ALLOCATION_INTERVAL: Millis = 1_000;
+
+#[derive(Debug)]
+pub struct Cluster {
+    pub agents: Vec<Agent>,
+    pub offers: BTreeMap<u64, OpenOffer>,
+    pub tasks: BTreeMap<TaskId, Task>,
+    pub faults: Faults,
+    pub dice: Dice,
+    /// The number of the connection that stands, if one does.
+    pub connection: Option<u64>,
+    /// Calls of a broken connection that were already on their way: up to this moment they arrive.
+    cut: (u64, Millis),
+    role: Role,
+    suppressed: bool,
+    allocating: bool,
+    connections: u64,
+    next_offer: u64,
+    next_agent: u64,
+    /// Offers are told in the order they were made and taken back.
+    told_offers: Millis,
+    pub healed: bool,
+}
+
+#[derive(Debug)]
+pub struct Agent {
+    pub id: AgentId,
+    pub plan: AgentPlan,
+    pub free: Vec<Resource>,
+    pub link: Link,
+    /// Counts the cuts, so that a late event can tell which one it belongs to.
+    pub cuts: u64,
+    filter: Option<(Millis, Vec<Resource>)>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Link {
+    Up,
+    /// Out of reach; the engine has not noticed.
+    Cut,
+    /// Out of reach for so long that its tasks were reported unreachable.
+    Missed,
+    /// It will never be back, but nobody has said so.
+    Dead,
+    /// An operator said so.
+    MarkedGone,
+}
+
+#[derive(Debug)]
+pub struct OpenOffer {
+    pub agent: usize,
+    pub resources: Vec<Resource>,
+}
+
+impl Cluster {
+    pub fn new(plan: &Plan) -> Cluster {
+        let mut cluster = Cluster {
+            agents: Vec::new(),
+            offers: BTreeMap::new(),
+            tasks: BTreeMap::new(),
+            faults: plan.faults,
+            dice: Dice::new(plan.seed, 1),
+            connection: None,
+            cut: (0, 0),
+            role: plan.policy.rules.mesos_role.clone(),
+            suppressed: true,
+            allocating: false,
+            connections: 0,
+            next_offer: 0,
+            next_agent: 0,
+            told_offers: 0,
+            healed: false,
+        };
+        for agent in &plan.agents {
+            cluster.add_agent(agent.clone());
+        }
+        cluster
+    }
+
+    pub fn add_agent(&mut self, plan: AgentPlan) {
+        self.next_agent += 1;
+        let free = plan.resources.clone();
+        let id = AgentId::new(format!("agent-{}", self.next_agent));
+        self.agents.push(Agent { id, plan, free, link: Link::Up, cuts: 0, filter: None });
+    }
+
+    /// A scheduler subscribes.
+    pub fn connect(&mut self, agenda: &mut Agenda) -> u64 {
+        self.connections += 1;
+        self.connection = Some(self.connections);
+        self.suppressed = false;
+        self.told_offers = agenda.now;
+        for agent in &mut self.agents {
+            agent.filter = None;
+        }
+        for task in self.tasks.values_mut() {
+            task.told = agenda.now;
+        }
+        self.allocate_soon(agenda, 10);
+        self.connections
+    }
+
+    /// The connection breaks: what was on its way to the scheduler is lost, what was on its way to the
+    /// engine arrives up to some point.
+    pub fn disconnect(&mut self, now: Millis) {
+        let Some(connection) = self.connection.take() else { return };
+        self.cut = (connection, now + self.dice.between(0, 30));
+        for (_, offer) in std::mem::take(&mut self.offers) {
+            give_back(&mut self.agents[offer.agent].free, &offer.resources);
+        }
+    }
+
+    pub fn hears(&self, connection: u64, now: Millis) -> bool {
+        self.connection == Some(connection) || self.cut.0 == connection && now <= self.cut.1
+    }
+
+    fn allocate_soon(&mut self, agenda: &mut Agenda, delay: Millis) {
+        if !self.allocating {
+            self.allocating = true;
+            agenda.after(delay, Happening::Allocate);
+        }
+    }
+
+    /// Offers everything that is free and not held back by a filter.
+    pub fn allocate(&mut self, agenda: &mut Agenda) {
+        self.allocating = false;
+        if self.connection.is_none() || self.suppressed {
+            return;
+        }
+        self.allocate_soon(agenda, ALLOCATION_INTERVAL);
+        let now = agenda.now;
+        let mut made = Vec::new();
+        for (at, agent) in self.agents.iter_mut().enumerate() {
+            let filtered = agent
+                .filter
+                .as_ref()
+                .is_some_and(|(until, refused)| now < *until && is_no_more(&agent.free, refused));
+            if !matches!(agent.link, Link::Up | Link::Cut) || filtered || is_empty(&agent.free) {
+                continue;
+            }
+            self.next_offer += 1;
+            let resources = std::mem::replace(&mut agent.free, emptied(&agent.plan.resources));
+            made.push(Offer {
+                id: OfferId::new(format!("o{}", self.next_offer)),
+                agent: agent.id.clone(),
+                hostname: agent.plan.host.clone(),
+                role: self.role.clone(),
+                resources: resources.iter().filter(|it| !is_nothing(&it.amount)).cloned().collect(),
+                attributes: agent.plan.attributes.clone(),
+                region: None,
+                zone: None,
+                unavailability: None,
+            });
+            self.offers.insert(self.next_offer, OpenOffer { agent: at, resources });
+        }
+        if !made.is_empty() {
+            self.tell_in_order(agenda, EngineEvent::Offers(made));
+        }
+    }
+
+    fn tell_in_order(&mut self, agenda: &mut Agenda, event: EngineEvent) {
+        self.told_offers = self.told_offers.max(agenda.now + self.dice.between(1, 20));
+        self.tell(agenda, self.told_offers, event);
+    }
+
+    pub fn tell(&self, agenda: &mut Agenda, at: Millis, event: EngineEvent) {
+        if let Some(connection) = self.connection {
+            agenda.at(at, Happening::Told { connection, event });
+        }
+    }
+
+    /// Takes back one open offer.
+    pub fn rescind(&mut self, agenda: &mut Agenda) {
+        let open: Vec<u64> = self.offers.keys().copied().collect();
+        if !open.is_empty() {
+            let number = *self.dice.pick(&open);
+            self.withdraw(agenda, number);
+        }
+    }
+
+    fn withdraw(&mut self, agenda: &mut Agenda, number: u64) {
+        if let Some(offer) = self.offers.remove(&number) {
+            give_back(&mut self.agents[offer.agent].free, &offer.resources);
+            self.tell_in_order(agenda, EngineEvent::Rescinded(OfferId::new(format!("o{number}"))));
+        }
+    }
+
+    pub fn call(&mut self, agenda: &mut Agenda, call: Call) {
+        match call {
+            Call::Accept { offer, launches } => self.accept(agenda, &offer, launches),
+            Call::Decline { offers, hold } => {
+                for offer in offers {
+                    self.decline(agenda.now, &offer, hold);
+                }
+            }
+            Call::Revive => {
+                self.suppressed = false;
+                for agent in &mut self.agents {
+                    agent.filter = None;
+                }
+                self.allocate_soon(agenda, 5);
+            }
+            Call::Suppress => self.suppressed = true,
+            Call::Kill { task, agent, grace: _ } => self.kill(agenda, &task, agent),
+            Call::Acknowledge { task, update, .. } => self.acknowledge(agenda, &task, update),
+            Call::Reconcile(tasks) if tasks.is_empty() => {
+                let live: Vec<TaskId> = self.tasks.iter().filter(|(_, it)| !it.ended).map(|it| it.0.clone()).collect();
+                for task in live {
+                    if matches!(self.agents[self.tasks[&task].agent].link, Link::Up | Link::Cut) {
+                        self.answer(agenda, &task, None);
+                    }
+                }
+            }
+            Call::Reconcile(tasks) => {
+                for (task, agent) in tasks {
+                    self.answer(agenda, &task, agent);
+                }
+            }
+        }
+    }
+
+    fn decline(&mut self, now: Millis, offer: &OfferId, hold: Duration) {
+        let Some(offer) = number(offer).and_then(|it| self.offers.remove(&it)) else { return };
+        let agent = &mut self.agents[offer.agent];
+        give_back(&mut agent.free, &offer.resources);
+        agent.filter = Some((now + hold.as_millis() as u64, offer.resources));
+    }
+
+    fn accept(&mut self, agenda: &mut Agenda, id: &OfferId, launches: Vec<Launch>) {
+        let Some(mut offer) = number(id).and_then(|it| self.offers.remove(&it)) else {
+            // Taken back meanwhile.
+            for launch in launches {
+                let status = answer(launch.task, TaskState::Dropped, Some(launch.agent), Some(Reason::InvalidOffers));
+                let at = agenda.now + self.dice.between(1, 20);
+                self.tell(agenda, at, EngineEvent::Status(status));
+            }
+            return;
+        };
+        for launch in launches {
+            // Checked before the call was sent: `Checks::launch_fits`.
+            let resources = take(&mut offer.resources, &launch).unwrap_or_default();
+            self.launch(agenda, offer.agent, resources, launch);
+        }
+        give_back(&mut self.agents[offer.agent].free, &offer.resources);
+    }
+
+    /// What the engine knows of a task, told without the guarantees of an update.
+    pub fn answer(&mut self, agenda: &mut Agenda, id: &TaskId, agent: Option<AgentId>) {
+        let known = self.tasks.get(id).map(|it| (it.agent, it.state));
+        let at_agent = agent.as_ref().and_then(|id| self.agents.iter().position(|it| it.id == *id));
+        let link = known.map(|it| it.0).or(at_agent).map(|it| self.agents[it].link);
+        let state = match (link, known) {
+            (Some(Link::Up | Link::Cut), Some((_, state))) => state,
+            (Some(Link::Up | Link::Cut), None) => TaskState::Gone,
+            (Some(Link::Missed | Link::Dead), _) => TaskState::Unreachable,
+            (Some(Link::MarkedGone), _) => TaskState::GoneByOperator,
+            (None, _) => TaskState::Unknown,
+        };
+        let agent = known.map(|it| self.agents[it.0].id.clone()).or(agent);
+        self.tell_status(agenda, answer(id.clone(), state, agent, Some(Reason::Reconciliation)));
+    }
+
+    /// An agent falls out of reach.
+    pub fn cut(&mut self, agenda: &mut Agenda) {
+        let up: Vec<usize> = (0..self.agents.len()).filter(|it| self.agents[*it].link == Link::Up).collect();
+        if up.is_empty() {
+            return;
+        }
+        let agent = *self.dice.pick(&up);
+        self.agents[agent].link = Link::Cut;
+        self.agents[agent].cuts += 1;
+        let cut = self.agents[agent].cuts;
+        agenda.after(AGENT_TIMEOUT, Happening::AgentMissed { agent });
+        if !self.dice.chance(self.faults.agent_gone) {
+            let length = self.dice.around(120_000);
+            agenda.after(length, Happening::AgentBack { agent, cut });
+        }
+    }
+
+    /// The engine stops waiting for an agent. One that is never to return is replaced by another.
+    pub fn miss(&mut self, agenda: &mut Agenda, agent: usize) {
+        if self.agents[agent].link != Link::Cut {
+            return;
+        }
+        let gone = self.dice.chance(self.faults.agent_gone);
+        self.agents[agent].link = if gone { Link::Dead } else { Link::Missed };
+        let open: Vec<u64> = self.offers.iter().filter(|it| it.1.agent == agent).map(|it| *it.0).collect();
+        for number in open {
+            self.withdraw(agenda, number);
+        }
+        self.report_all(agenda, agent, TaskState::Unreachable);
+        if gone {
+            self.tasks.retain(|_, it| it.agent != agent);
+            let plan = self.agents[agent].plan.clone();
+            self.add_agent(plan);
+        }
+        self.tell(agenda, agenda.now + 20, EngineEvent::AgentLost(self.agents[agent].id.clone()));
+    }
+
+    fn report_all(&mut self, agenda: &mut Agenda, agent: usize, state: TaskState) {
+        let there: Vec<TaskId> =
+            self.tasks.iter().filter(|(_, it)| it.agent == agent && !it.ended).map(|it| it.0.clone()).collect();
+        for task in there {
+            let mut status = answer(task, state, Some(self.agents[agent].id.clone()), None);
+            status.at = Timestamp(agenda.now as i64);
+            self.tell_status(agenda, status);
+        }
+    }
+
+    pub fn back(&mut self, agenda: &mut Agenda, agent: usize, cut: u64) {
+        let link = self.agents[agent].link;
+        if self.agents[agent].cuts != cut || !matches!(link, Link::Cut | Link::Missed) {
+            return;
+        }
+        self.agents[agent].link = Link::Up;
+        let there: Vec<TaskId> =
+            self.tasks.iter().filter(|(_, it)| it.agent == agent).map(|it| it.0.clone()).collect();
+        for id in there {
+            if self.tasks[&id].never_arrived && !self.tasks[&id].ended {
+                self.end(agenda, &id, TaskState::Dropped);
+            } else if link == Link::Missed && !self.tasks[&id].ended {
+                self.answer(agenda, &id, None);
+            }
+            self.send_head(agenda, &id, 0);
+        }
+    }
+
+    /// No misfortune from here on, and room for everything.
+    pub fn heal(&mut self, agenda: &mut Agenda, room: Vec<AgentPlan>) {
+        self.faults = Faults::default();
+        for agent in 0..self.agents.len() {
+            match self.agents[agent].link {
+                Link::Cut | Link::Missed => self.back(agenda, agent, self.agents[agent].cuts),
+                Link::Dead => self.agents[agent].link = Link::MarkedGone,
+                Link::Up | Link::MarkedGone => {}
+            }
+        }
+        for plan in room {
+            self.add_agent(plan);
+        }
+        self.heal_tasks(agenda);
+    }
+}
+
+pub fn answer(task: TaskId, state: TaskState, agent: Option<AgentId>, reason: Option<Reason>) -> TaskStatus {
+    TaskStatus {
+        task,
+        state,
+        agent,
+        update: None,
+        at: Timestamp(0),
+        message: String::new(),
+        reason,
+        healthy: None,
+        check: None,
+        addresses: Vec::new(),
+        unreachable_since: None,
+    }
+}
+
+pub fn number(offer: &OfferId) -> Option<u64> {
+    offer.as_str().strip_prefix('o')?.parse().ok()
+}
+
+/// Takes what a launch needs out of an offer; `None` if it is not there.
+pub fn take(from: &mut [Resource], launch: &Launch) -> Option<Vec<Resource>> {
+    let mut taken: Vec<Resource> =
+        from.iter().map(|it| Resource { role: it.role.clone(), amount: nothing(&it.amount) }).collect();
+    let mut scalar = |mut need: Milli, kind: fn(&mut Amount) -> Option<&mut Milli>| {
+        for (have, mine) in from.iter_mut().zip(&mut taken) {
+            if let (Some(have), Some(mine)) = (kind(&mut have.amount), kind(&mut mine.amount)) {
+                let part = need.min(*have);
+                *have = have.saturating_sub(part);
+                *mine = *mine + part;
+                need = need.saturating_sub(part);
+            }
+        }
+        (need == Milli::ZERO).then_some(())
+    };
+    scalar(launch.resources.cpus, |it| if let Amount::Cpus(it) = it { Some(it) } else { None })?;
+    scalar(launch.resources.mem, |it| if let Amount::Mem(it) = it { Some(it) } else { None })?;
+    scalar(launch.resources.disk, |it| if let Amount::Disk(it) = it { Some(it) } else { None })?;
+    for port in &launch.host_ports {
+        from.iter_mut().zip(&mut taken).find_map(|(have, mine)| match (&mut have.amount, &mut mine.amount) {
+            (Amount::Ports(have), Amount::Ports(mine)) => {
+                let at = have.iter().position(|it| it.first <= *port && *port <= it.last)?;
+                let PortRange { first, last } = have.remove(at);
+                have.extend((first < *port).then(|| PortRange { first, last: port - 1 }));
+                have.extend((*port < last).then(|| PortRange { first: port + 1, last }));
+                mine.push(PortRange { first: *port, last: *port });
+                Some(())
+            }
+            _ => None,
+        })?;
+    }
+    Some(taken)
+}
+
+/// Puts resources back where they came from; the lists go in step.
+pub fn give_back(to: &mut [Resource], back: &[Resource]) {
+    for (to, back) in to.iter_mut().zip(back) {
+        match (&mut to.amount, &back.amount) {
+            (Amount::Cpus(to), Amount::Cpus(back))
+            | (Amount::Mem(to), Amount::Mem(back))
+            | (Amount::Disk(to), Amount::Disk(back)) => *to = *to + *back,
+            (Amount::Ports(to), Amount::Ports(back)) => {
+                to.extend(back);
+                to.sort_unstable();
+                let mut joined: Vec<PortRange> = Vec::with_capacity(to.len());
+                for range in to.iter() {
+                    match joined.last_mut() {
+                        Some(last) if last.last + 1 == range.first => last.last = range.last,
+                        _ => joined.push(*range),
+                    }
+                }
+                *to = joined;
+            }
+            _ => {}
+        }
+    }
+}
+
+fn nothing(amount: &Amount) -> Amount {
+    match amount {
+        Amount::Cpus(_) => Amount::Cpus(Milli::ZERO),
+        Amount::Mem(_) => Amount::Mem(Milli::ZERO),
+        Amount::Disk(_) => Amount::Disk(Milli::ZERO),
+        Amount::Gpus(_) => Amount::Gpus(Milli::ZERO),
+        Amount::Ports(_) => Amount::Ports(Vec::new()),
+        Amount::Other(name, _) => Amount::Other(name.clone(), Milli::ZERO),
+    }
+}
+
+fn emptied(resources: &[Resource]) -> Vec<Resource> {
+    resources.iter().map(|it| Resource { role: it.role.clone(), amount: nothing(&it.amount) }).collect()
+}
+
+fn is_nothing(amount: &Amount) -> bool {
+    *amount == nothing(amount)
+}
+
+/// Without cpus and memory there is nothing worth an offer.
+fn is_empty(resources: &[Resource]) -> bool {
+    let some = |kind: fn(&Amount) -> bool| resources.iter().any(|it| kind(&it.amount) && !is_nothing(&it.amount));
+    !(some(|it| matches!(it, Amount::Cpus(_))) && some(|it| matches!(it, Amount::Mem(_))))
+}
+
+/// Whether `free` offers nothing that `refused` did not.
+fn is_no_more(free: &[Resource], refused: &[Resource]) -> bool {
+    free.iter().zip(refused).all(|(free, refused)| match (&free.amount, &refused.amount) {
+        (Amount::Cpus(a), Amount::Cpus(b)) | (Amount::Mem(a), Amount::Mem(b)) | (Amount::Disk(a), Amount::Disk(b)) => {
+            a <= b
+        }
+        (Amount::Ports(a), Amount::Ports(b)) => {
+            marathon_model::offer::port_count(a) <= marathon_model::offer::port_count(b)
+        }
+        _ => true,
+    })
+}

@@ -1,0 +1,110 @@
+//! `sim [--seed N] [--seeds A..B] [--events N] [--threads N] [--verbose]`
+
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
+
+use marathon_sim::{EVENTS, Summary, Violation, journal, run};
+
+const USAGE: &str = "usage: sim [--seed N] [--seeds A..B] [--events N] [--threads N] [--verbose]";
+
+struct Args {
+    seeds: std::ops::Range<u64>,
+    events: u64,
+    threads: usize,
+    verbose: bool,
+}
+
+fn parse(mut args: impl Iterator<Item = String>) -> Option<Args> {
+    let threads = std::thread::available_parallelism().map_or(1, |it| it.get());
+    let mut parsed = Args { seeds: 0..1_000, events: EVENTS, threads, verbose: false };
+    while let Some(name) = args.next() {
+        match name.as_str() {
+            "--verbose" => parsed.verbose = true,
+            "--seed" => {
+                let seed = args.next()?.parse().ok()?;
+                parsed.seeds = seed..seed + 1;
+            }
+            "--seeds" => {
+                let text = args.next()?;
+                let (first, end) = text.split_once("..")?;
+                parsed.seeds = first.parse().ok()?..end.parse().ok()?;
+            }
+            "--events" => parsed.events = args.next()?.parse().ok()?,
+            "--threads" => parsed.threads = args.next()?.parse().ok().filter(|it| *it > 0)?,
+            _ => return None,
+        }
+    }
+    Some(parsed)
+}
+
+fn main() -> ExitCode {
+    let Some(args) = parse(std::env::args().skip(1)) else {
+        eprintln!("{USAGE}");
+        return ExitCode::from(2);
+    };
+    let one = args.seeds.end == args.seeds.start + 1;
+    if args.verbose && one {
+        for line in journal(args.seeds.start, args.events) {
+            println!("{line}");
+        }
+    }
+    let began = Instant::now();
+    let next = AtomicU64::new(args.seeds.start);
+    let broken = AtomicBool::new(false);
+    let total = Mutex::new((Summary::default(), 0));
+    std::thread::scope(|scope| {
+        for _ in 0..args.threads {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= args.seeds.end {
+                        return;
+                    }
+                    let result = run(seed, args.events);
+                    let mut total = total.lock().expect("no thread panics while it counts");
+                    match result {
+                        Ok(summary) => add(&mut total.0, summary),
+                        Err(violation) => {
+                            broken.store(true, Ordering::Relaxed);
+                            report(&violation, args.verbose || one || total.1 == 0);
+                            total.1 += 1;
+                        }
+                    }
+                    drop(total);
+                }
+            });
+        }
+    });
+    let (sum, violations) = *total.lock().expect("all threads are done");
+    let seconds = began.elapsed().as_secs_f64().max(1e-9);
+    let seeds = args.seeds.end.saturating_sub(args.seeds.start);
+    println!(
+        "{seeds} seeds, {violations} violations, {} events, {} launches, {:.1} s; simulated over real time {:.0}x on {} \
+         threads, {:.0} seeds per minute",
+        sum.steps,
+        sum.launches,
+        seconds,
+        sum.simulated_ms as f64 / 1e3 / seconds,
+        args.threads,
+        seeds as f64 / seconds * 60.0
+    );
+    if broken.load(Ordering::Relaxed) { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+fn add(sum: &mut Summary, one: Summary) {
+    sum.steps += one.steps;
+    sum.simulated_ms += one.simulated_ms;
+    sum.launches += one.launches;
+}
+
+fn report(violation: &Violation, whole: bool) {
+    let Violation { name, detail, seed, events, tail } = violation;
+    if whole {
+        for line in tail {
+            println!("{line}");
+        }
+    }
+    println!("VIOLATION in seed {seed}: {name}\n  {detail}\n  replay: sim --seed {seed} --events {events} --verbose");
+}

@@ -1,0 +1,82 @@
+//! After the faults: everything that was asked for must come true, and then stay.
+
+use std::collections::BTreeSet;
+
+use marathon_model::id::TaskId;
+use marathon_model::offer::TaskState;
+
+use crate::agenda::Millis;
+use crate::check::{Found, ensure};
+use crate::sim::Sim;
+
+/// Longer than any chain of timeouts and delays of a history, with kills, launches and reconciliations
+/// that had to be repeated.
+const SETTLES_WITHIN: Millis = 6 * 3_600_000;
+/// A settled world stays as it is for at least so long.
+const STAYS_FOR: Millis = 20 * 60_000;
+/// Looked at so often.
+const EVERY: Millis = 10_000;
+
+impl Sim {
+    pub fn settles(&mut self) -> Found {
+        let limit = self.agenda.now + SETTLES_WITHIN;
+        loop {
+            self.run_for(EVERY)?;
+            let Some(missing) = self.missing() else { break };
+            ensure!(self.agenda.now < limit, "everything asked for comes true", "{missing}");
+        }
+        self.audit_now()?;
+        self.same_after_restart()?;
+        self.checks.nothing_acknowledged_is_lost(&self.store)?;
+
+        let (launches, kills) = (self.checks.launches, self.checks.kills);
+        self.run_for(STAYS_FOR)?;
+        let moved = (self.checks.launches - launches, self.checks.kills - kills);
+        ensure!(moved == (0, 0), "a settled world stays settled", "launches and kills: {moved:?}");
+        match self.missing() {
+            None => Ok(()),
+            Some(missing) => Err(("a settled world stays settled", missing)),
+        }
+    }
+
+    fn run_for(&mut self, length: Millis) -> Found {
+        let until = self.agenda.now + length;
+        while !self.is_quiet_until(until) {
+            self.advance()?;
+        }
+        self.agenda.now = until;
+        Ok(())
+    }
+
+    /// What is not yet as it should be, if anything.
+    fn missing(&self) -> Option<String> {
+        if !self.is_up() {
+            return Some("the server is not up".to_owned());
+        }
+        if let Some(deployment) = self.store.deployments.values().next() {
+            return Some(format!("deployment {} is in step {}: {deployment:?}", deployment.id, deployment.current));
+        }
+        for spec in self.store.live_specs() {
+            let running = self.store.of_app(&spec.id).filter(|it| it.is_serving()).count();
+            let all = self.store.of_app(&spec.id).count();
+            if running != spec.instances as usize || all != running {
+                let states: Vec<_> = self.store.of_app(&spec.id).map(|it| (it.goal, it.condition, it.ready)).collect();
+                return Some(format!("{} has {running} of {} instances: {states:?}", spec.id, spec.instances));
+            }
+        }
+        let stray = self.store.instances().find(|it| self.store.spec(it.spec()).is_none());
+        if let Some(it) = stray {
+            return Some(format!("{} is left of a removed app", it.id));
+        }
+        let known: BTreeSet<&TaskId> = self.store.instances().filter_map(|it| Some(&it.task.as_ref()?.id)).collect();
+        let live: BTreeSet<&TaskId> = self.cluster.tasks.iter().filter(|(_, it)| !it.ended).map(|it| it.0).collect();
+        if let Some(orphan) = live.difference(&known).next() {
+            return Some(format!("{orphan} runs, and nobody knows it"));
+        }
+        if let Some(ghost) = known.difference(&live).next() {
+            return Some(format!("{ghost} is believed to run, and does not"));
+        }
+        let sleeper = live.iter().find(|it| self.cluster.tasks[**it].state != TaskState::Running);
+        sleeper.map(|it| format!("{it} does not run"))
+    }
+}
