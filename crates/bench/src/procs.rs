@@ -141,6 +141,9 @@ pub fn folder(parent: &Path, prefix: &str) -> Outcome<PathBuf> {
     Ok(dir)
 }
 
+/// Processes started with this variable end with the folder it names, and so do their children.
+pub const FOLDER_VARIABLE: &str = "MARATHON_BENCH_FOLDER";
+
 /// Removes one folder of [`folder`] now. Tasks and keepers that belong to it are ended first, by id.
 pub fn remove_folder(dir: &Path) {
     litter().retain(|it| *it != Litter::Folder(dir.to_owned()));
@@ -149,11 +152,19 @@ pub fn remove_folder(dir: &Path) {
 }
 
 fn end_all_below(dir: &Path) {
-    // A keeper that lives would record the ends of its tasks in the folder to be removed.
-    for pid in keeper_below(dir).into_iter().chain(tasks_below(dir).into_iter().map(|it| it.1)) {
-        signal(pid, Signal::SIGKILL);
-    }
-    let gone = || keeper_below(dir).is_none() && tasks_below(dir).is_empty();
+    let ours = |it: &Process| it.variable(FOLDER_VARIABLE).is_some_and(|path| Path::new(path) == dir);
+    let rest = || -> Vec<i32> {
+        let children = all().into_iter().filter(ours).map(|it| it.pid);
+        // A keeper that lives would record the ends of its tasks in the folder to be removed.
+        keeper_below(dir).into_iter().chain(tasks_below(dir).into_iter().map(|it| it.1)).chain(children).collect()
+    };
+    let gone = || {
+        let rest = rest();
+        for pid in &rest {
+            signal(*pid, Signal::SIGKILL);
+        }
+        rest.is_empty()
+    };
     let _ = wait_for("the end of tasks", Duration::from_secs(5), Duration::from_millis(20), gone);
 }
 

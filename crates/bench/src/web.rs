@@ -29,10 +29,6 @@ pub struct Answer {
 }
 
 impl Answer {
-    pub fn header(&self, name: &str) -> Option<&str> {
-        find(&self.headers, name)
-    }
-
     pub fn json(&self) -> Outcome<Value> {
         Ok(serde_json::from_slice(&self.body)?)
     }

@@ -26,7 +26,11 @@ impl Core {
         let gone: Vec<(Timestamp, SpecId)> =
             self.world.graveyard.iter().take_while(|(at, _)| *at <= oldest).cloned().collect();
         for (at, id) in gone {
-            let ended = self.world.app(&id).is_none_or(|it| it.spec.is_none() && it.instances.is_empty());
+            // A deployment that removed it may still be busy with other apps, and holds the name until it ends.
+            let ended = self
+                .world
+                .app(&id)
+                .is_none_or(|it| it.spec.is_none() && it.instances.is_empty() && it.deployments.is_empty());
             if !ended {
                 continue;
             }

@@ -117,6 +117,11 @@ impl Core {
         Arc::new(self.world.view.clone())
     }
 
+    /// The revision of `view`: readers need a new one when it has grown.
+    pub fn revision(&self) -> u64 {
+        self.world.view.revision
+    }
+
     fn obey(&mut self, command: Command) -> Reply {
         match command {
             Command::EditApps { edits, force, origin } => self.edit_apps(edits, force, origin),

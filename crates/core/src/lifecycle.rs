@@ -88,8 +88,8 @@ impl Core {
     }
 
     fn update(&mut self, before: &Arc<Instance>, status: &TaskStatus, condition: Condition) {
-        // What has ended stays ended.
-        if before.condition.is_terminal() {
+        // What has ended stays ended, and what an agent says late may be older than what is known.
+        if before.condition.is_terminal() || is_step_back(before.condition, condition) {
             return;
         }
         let id = before.id.clone();
@@ -129,8 +129,10 @@ impl Core {
         match condition {
             Condition::Staging | Condition::Starting => {
                 let deadline = now.tick + self.policy.task_launch_timeout;
-                if before.condition == Condition::Provisioned {
-                    self.world.timers.set(Timer::Launch(id.clone()), deadline);
+                let launch = Timer::Launch(id.clone());
+                // Back from being unreachable it is watched anew.
+                if before.condition == Condition::Provisioned || !self.world.timers.is_set(&launch) {
+                    self.world.timers.set(launch, deadline);
                 }
             }
             _ => self.world.timers.clear(&Timer::Launch(id.clone())),
@@ -418,6 +420,15 @@ impl Core {
             });
         }
     }
+}
+
+/// Whether a task that has come as far as `before` is said to be where it was earlier. Reconciliation tells
+/// the latest state at once, while the updates of an agent arrive one by one.
+fn is_step_back(before: Condition, condition: Condition) -> bool {
+    use Condition::*;
+    const WAY: [Condition; 5] = [Provisioned, Staging, Starting, Running, Killing];
+    let place = |it: Condition| WAY.iter().position(|step| *step == it);
+    place(before).zip(place(condition)).is_some_and(|(before, now)| now < before)
 }
 
 fn cut(message: &str) -> Arc<str> {

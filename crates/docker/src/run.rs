@@ -214,7 +214,9 @@ impl Run<'_> {
         if !end.error.is_empty() {
             return Err(failed(format!("the container ended in trouble: {}", end.error)));
         }
-        self.reports.say(&Said::Ended { code: end.exit_code, out_of_memory: end.out_of_memory });
+        // The daemon also sets it where a child was killed that the container could do without.
+        let out_of_memory = end.out_of_memory && end.exit_code != 0;
+        self.reports.say(&Said::Ended { code: end.exit_code, out_of_memory });
         Ok(end.exit_code)
     }
 

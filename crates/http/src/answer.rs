@@ -249,7 +249,7 @@ impl Http {
                 types: query.all("event_type").map(str::to_owned).collect(),
                 ids: query.flag("ids", false),
                 // What is no number is an id we never gave, so all that is left is a gap.
-                last: last.map(|it| it.trim().parse().unwrap_or(0)),
+                last: last.map(|it| it.trim().parse().unwrap_or(u64::MAX)),
             };
             Body::Events(Box::new(self.hub.subscribe(subscription, peer.hang_up.clone())))
         };

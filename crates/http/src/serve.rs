@@ -101,12 +101,13 @@ async fn connection(stream: TcpStream, from: SocketAddr, http: Arc<Http>, mut st
         let (http, peer) = (http.clone(), peer.clone());
         async move { Ok::<_, Infallible>(guarded(&http, request, &peer).await) }
     });
+    // Not `pipeline_flush`: it lets bodies be buffered without bound, so that a client which does not read
+    // an event stream would fill our memory. Held by the test of the reader that is cut off.
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(HEAD_BYTES_MAX)
         .half_close(false)
-        .pipeline_flush(true)
         .serve_connection(TokioIo::new(stream), service);
     let mut serving = pin!(serving);
     let stop = async {

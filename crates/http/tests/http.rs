@@ -180,8 +180,10 @@ impl Client {
     /// Reads on until `done` finds what it looks for; false at the end of the stream.
     async fn until(&mut self, done: impl Fn(&[u8]) -> bool) -> bool {
         let mut piece = [0; 16 * 1024];
+        let end = tokio::time::Instant::now() + PATIENCE;
         while !done(&self.buffer) {
-            let read = tokio::time::timeout(PATIENCE, self.stream.read(&mut piece)).await.expect("no answer");
+            let read = tokio::time::timeout_at(end, self.stream.read(&mut piece)).await;
+            let read = read.unwrap_or_else(|_| panic!("no answer in {}", String::from_utf8_lossy(&self.buffer[..self.buffer.len().min(800)])));
             match read {
                 Ok(0) | Err(_) => return false,
                 Ok(n) => self.buffer.extend_from_slice(&piece[..n]),
@@ -453,7 +455,7 @@ async fn head_is_get_without_a_body() {
         for _ in 0..2 {
             let head = client.ask("HEAD", path, "", "").await;
             assert_eq!(head.status, get.status, "{path}");
-            if path != "/v2/pods" {
+            if path != "/v2/pods" && !get.body.is_empty() {
                 assert_eq!(head.header("content-length"), get.header("content-length"), "{path}");
                 assert_eq!(head.header("content-type"), get.header("content-type"), "{path}");
             }

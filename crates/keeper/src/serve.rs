@@ -10,6 +10,7 @@ use crate::connection::Connection;
 use crate::handover;
 use crate::journal::{Asked, Record, Slot};
 use crate::keeper::{Chore, Keeper, Stopping};
+use crate::launch::Intent;
 use crate::note;
 use crate::protocol::{End, Event, How, Lifetime, PROTOCOL, Refusal, Request};
 use crate::task::Phase;
@@ -118,30 +119,34 @@ impl Keeper {
         }
     }
 
-    /// All starts of the batch are written down together before the first one happens.
+    /// In the order given. Starts that follow each other are written down together before the first of
+    /// them happens.
     fn obey(&mut self, requests: Vec<Request>) {
-        let mut steps = Vec::with_capacity(requests.len());
+        let mut intents = Vec::new();
         for request in requests {
+            if !matches!(request, Request::Launch { .. }) {
+                self.start_all(&mut intents);
+            }
             match request {
-                Request::Launch { task, process } => {
-                    steps.extend(self.intend(task, process).map(Step::Start))
-                }
-                other => steps.push(Step::Other(other)),
+                Request::Launch { task, process } => intents.extend(self.intend(task, process)),
+                Request::Kill { task, grace_ms } => self.on_kill(task, grace_ms),
+                Request::Forget { task } => self.forget(&task),
+                Request::Shutdown { kill } => self.shut_down(kill),
+                // Taken out before: see `serve`.
+                Request::Hello { .. } => {}
             }
         }
-        let written = match self.journal.flush() {
-            Ok(()) => true,
-            // Perhaps there is room again.
-            Err(_) => self.rewrite_journal(),
-        };
-        for step in steps {
-            match step {
-                Step::Start(intent) => self.start(intent, written),
-                Step::Other(Request::Kill { task, grace_ms }) => self.on_kill(task, grace_ms),
-                Step::Other(Request::Forget { task }) => self.forget(&task),
-                Step::Other(Request::Shutdown { kill }) => self.shut_down(kill),
-                Step::Other(Request::Hello { .. } | Request::Launch { .. }) => {}
-            }
+        self.start_all(&mut intents);
+    }
+
+    fn start_all(&mut self, intents: &mut Vec<Intent>) {
+        if intents.is_empty() {
+            return;
+        }
+        // After an error there may be room again, for a shorter file.
+        let written = self.journal.flush().is_ok() || self.rewrite_journal();
+        for intent in intents.drain(..) {
+            self.start(intent, written);
         }
     }
 
@@ -220,11 +225,6 @@ impl Keeper {
         self.chores.extend(pipes.into_iter().map(Chore::Unlink));
         self.chores.extend(group.map(|group| Chore::RemoveGroup { group, tries: 0 }));
     }
-}
-
-enum Step {
-    Start(crate::launch::Intent),
-    Other(Request),
 }
 
 /// The folder keeps others out already; this holds even if somebody opened it up.

@@ -155,6 +155,34 @@ fn a_reboot_ends_all() {
     assert!(runs(pid), "after a real reboot the number may be anyone's");
 }
 
+/// A process that has nothing to do with any keeper.
+struct Bystander(std::process::Child);
+
+impl Bystander {
+    /// One that started at another tick of the kernel's clock than `pid`.
+    fn later_than(pid: u32) -> Bystander {
+        let started = |pid: u32| {
+            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+            stat.split(' ').nth(21).unwrap().to_owned()
+        };
+        loop {
+            let null = std::process::Stdio::null;
+            let child = std::process::Command::new("sleep").arg("1000").stdout(null()).stderr(null()).spawn();
+            let bystander = Bystander(child.unwrap());
+            if started(bystander.0.id()) != started(pid) {
+                return bystander;
+            }
+        }
+    }
+}
+
+impl Drop for Bystander {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 #[test]
 fn a_reused_pid_is_not_taken_for_the_task() {
     let mut site = Site::new();
@@ -163,19 +191,17 @@ fn a_reused_pid_is_not_taken_for_the_task() {
     let pid = site.launch(&mut server, "t", process);
     signal(server.keeper, Signal::SIGKILL);
     server.farewell();
-    let mut bystander = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+    let bystander = Bystander::later_than(pid);
     let journal = site.dir.join("keeper.journal");
     let text = fs::read_to_string(&journal).unwrap();
-    let wrong = text.replace(&format!("\"pid\":{pid},"), &format!("\"pid\":{},", bystander.id()));
+    let wrong = text.replace(&format!("\"pid\":{pid},"), &format!("\"pid\":{},", bystander.0.id()));
     assert_ne!(wrong, text);
     fs::write(&journal, wrong).unwrap();
 
     let mut server = site.connect();
     let end = server.end_of("t").unwrap_or_else(|| server.next_end("t"));
     assert_eq!(end.how, vanished());
-    assert!(runs(bystander.id()), "somebody else's process was killed");
-    bystander.kill().unwrap();
-    bystander.wait().unwrap();
+    assert!(runs(bystander.0.id()), "somebody else's process was killed");
 }
 
 #[test]
@@ -288,7 +314,7 @@ fn a_shutdown_ends_the_keeper_and_if_asked_the_tasks() {
         wait_until("the keeper is gone", || !runs(keeper));
         assert_eq!(runs(pid), !kill);
         let server = site.connect();
-        assert_eq!(server.end_of("t").is_some(), kill);
+        assert_eq!(server.end_of("t").is_some(), kill, "{:?}", server.adopted);
     }
 }
 

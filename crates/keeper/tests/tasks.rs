@@ -50,10 +50,18 @@ fn what_cannot_start_says_why() {
     check_not_started(|it| it.argv = vec!["no-such-thing".to_owned()], nothing);
     let missing = "cannot run `/no/such`: there is no such file (or the interpreter it names is missing)";
     check_not_started(|it| it.argv = vec!["/no/such".to_owned()], missing);
-    check_not_started(
-        |it| it.argv = vec!["/etc/hostname".to_owned()],
-        "cannot run `/etc/hostname`: Permission denied",
-    );
+    for (mode, expected) in [
+        (0o644, "Permission denied"),
+        (0o755, "it is neither a program for this machine nor a script that names one"),
+    ] {
+        let change = |it: &mut Process| {
+            let file = it.cwd.join("text");
+            fs::write(&file, "hello").unwrap();
+            fs::set_permissions(file, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+            it.argv = vec!["./text".to_owned()];
+        };
+        check_not_started(change, &format!("cannot run `./text`: {expected}"));
+    }
     check_not_started(|it| it.argv.clear(), "there is no command to run");
     check_not_started(
         |it| it.cwd = "/no/box".into(),
@@ -232,6 +240,26 @@ fn too_much_memory_ends_a_task() {
 }
 
 #[test]
+fn requests_of_one_write_happen_in_their_order() {
+    let mut site = Site::new();
+    let mut server = site.connect();
+    let process = site.script("t", "echo x >> starts; exit 2");
+    site.launch(&mut server, "t", process.clone());
+    server.next_end("t");
+    server.send_all(vec![forget("t"), launch("t", process.clone()), launch("u", process), stop("u", 1000)]);
+    let mut seen = Vec::new();
+    while seen.len() < 4 {
+        match server.next() {
+            Event::Started { task, .. } => seen.push(format!("{task} started")),
+            Event::Ended { task, .. } => seen.push(format!("{task} ended")),
+            other => panic!("{other:?}"),
+        }
+    }
+    let place = |it: &str| seen.iter().position(|seen| seen == it).unwrap();
+    assert!(place("t started") < place("t ended") && place("u started") < place("u ended"), "{seen:?}");
+}
+
+#[test]
 fn a_second_launch_of_a_task_starts_nothing() {
     let mut site = Site::new();
     let mut server = site.connect();
@@ -263,15 +291,14 @@ fn many_tasks_start_and_end() {
         .map(|i| format!("t{i}"))
         .map(|id| launch(&id, site.process(&id, &["sleep", "1000"])))
         .collect();
-    server.client.send_all(&requests).unwrap();
+    server.send_all(requests);
     let mut started = 0;
     while started < 200 {
         let Event::Started { pid, .. } = server.next() else { panic!("not started") };
         site.track(pid);
         started += 1;
     }
-    let kills: Vec<Request> = (0..200).map(|i| stop(&format!("t{i}"), 1000)).collect();
-    server.client.send_all(&kills).unwrap();
+    server.send_all((0..200).map(|i| stop(&format!("t{i}"), 1000)).collect());
     for _ in 0..200 {
         let Event::Ended { end, .. } = server.next() else { panic!("not ended") };
         assert_eq!((end.how, end.asked), (signaled(15), true));

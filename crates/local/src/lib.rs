@@ -85,16 +85,31 @@ pub struct Local {
 }
 
 impl Local {
-    /// Connects to the keeper (starting one if there is none), adopts the tasks it has, and begins to
-    /// tell `events`: first `Subscribed`, then what became of tasks, then offers.
-    pub async fn start(
+    /// Connects to the keeper, starting one if there is none, and says nothing before `begin`.
+    pub async fn connect(
         config: LocalConfig,
         events: tokio::sync::mpsc::Sender<EngineEvent>,
     ) -> Result<Local, LocalError> {
         let runtime = tokio::runtime::Handle::current();
-        let begin = move || begin(config, events, runtime);
-        let done = tokio::task::spawn_blocking(begin).await;
+        let connect = move || connect(config, events, runtime);
+        let done = tokio::task::spawn_blocking(connect).await;
         done.map_err(|error| LocalError::Thread(io::Error::other(error)))?
+    }
+
+    /// From now on `events` are told: first `Subscribed`, then what became of tasks, then offers. Whoever
+    /// answers them must be able to `call` by now.
+    pub fn begin(&self) {
+        let _ = self.inbox.send(Message::Begin);
+    }
+
+    /// Both in one, for those who can `call` before they take the first event.
+    pub async fn start(
+        config: LocalConfig,
+        events: tokio::sync::mpsc::Sender<EngineEvent>,
+    ) -> Result<Local, LocalError> {
+        let local = Local::connect(config, events).await?;
+        local.begin();
+        Ok(local)
     }
 
     /// Never blocks.
@@ -137,7 +152,7 @@ impl Drop for Local {
     }
 }
 
-fn begin(
+fn connect(
     mut config: LocalConfig,
     outbox: tokio::sync::mpsc::Sender<EngineEvent>,
     runtime: tokio::runtime::Handle,

@@ -197,8 +197,7 @@ impl Prepare {
             spec.limits.memory_bytes = memory_limit(launch);
             spec.limits.memory_reservation_bytes = launch.mem_limit.map(|_| bytes(launch.resources.mem));
         }
-        let mut env = BTreeMap::from([("MESOS_CONTAINER_NAME".to_owned(), spec.container.clone())]);
-        env.extend(self.mesos_env(launch, marathon_docker::SANDBOX));
+        let mut env = BTreeMap::from(self.mesos_env(launch, marathon_docker::SANDBOX));
         env.extend(launch.env.clone());
         env.extend(self.secret_env(launch)?);
         spec.env = env.into_iter().collect();

@@ -31,12 +31,14 @@ pub enum Message {
     Input(Input),
     /// A connection to the keeper ended; the number tells which.
     Lost(u64),
+    /// Somebody is there to be told something.
+    Begin,
     Stop,
 }
 
 /// As many inputs are taken together before offers and answers go out.
 const BATCH: usize = 1024;
-/// As many starts are handed to the keeper at a time: it can begin while we make the next sandboxes.
+/// As many starts are handed to the keeper at a time; what it says of others is heard in between.
 const STARTS_AT_A_TIME: usize = 16;
 const COLLECT_PAUSE: Duration = Duration::from_secs(60);
 /// Sandboxes grow old without anything happening.
@@ -66,6 +68,8 @@ pub struct Work {
     fetches: BTreeMap<TaskId, AbortHandle>,
     checks: BTreeMap<TaskId, Vec<AbortHandle>>,
     listening: Listening,
+    /// Launches whose sandboxes are still to be made.
+    starts: VecDeque<Arc<Launch>>,
     requests: Vec<Request>,
     events: Vec<EngineEvent>,
     /// Messages that came while the keeper was away.
@@ -83,6 +87,7 @@ impl Default for Work {
             fetches: BTreeMap::new(),
             checks: BTreeMap::new(),
             listening: Listening::default(),
+            starts: VecDeque::new(),
             requests: Vec::new(),
             events: Vec::new(),
             backlog: VecDeque::new(),
@@ -109,7 +114,9 @@ enum End {
 impl Shell {
     /// Runs until told to stop. `welcome` is the first thing the agent hears.
     pub fn run(mut self, welcome: Input) {
-        let end = match self.input(welcome).and_then(|()| self.rest()) {
+        let begun = self.await_begin();
+        self.input(welcome);
+        let end = match begun.and_then(|()| self.rest()) {
             Ok(()) => {
                 self.sweep();
                 self.serve()
@@ -125,6 +132,16 @@ impl Shell {
         // at once, without checkpoints).
     }
 
+    fn await_begin(&mut self) -> Result<(), End> {
+        loop {
+            match self.inbox.recv() {
+                Ok(Message::Begin) => return Ok(()),
+                Ok(Message::Stop) | Err(_) => return Err(End::Asked),
+                Ok(early) => self.work.backlog.push_back(early),
+            }
+        }
+    }
+
     fn serve(&mut self) -> End {
         loop {
             let mut next = match self.wait() {
@@ -133,21 +150,32 @@ impl Shell {
             };
             for _ in 0..BATCH {
                 let Some(message) = next.take() else { break };
-                let done = match message {
+                match message {
                     Message::Stop => return End::Asked,
-                    Message::Lost(number) if number == self.link.number => self.reconnect(),
-                    Message::Lost(_) => Ok(()),
+                    Message::Lost(number) if number == self.link.number => {
+                        if let Err(end) = self.reconnect() {
+                            return end;
+                        }
+                    }
+                    Message::Lost(_) | Message::Begin => {}
                     Message::Input(input) => self.input(input),
-                };
-                if let Err(end) = done {
-                    return end;
                 }
                 next = self.work.backlog.pop_front().or_else(|| self.inbox.try_recv().ok());
             }
             self.work.backlog.extend(next);
+            self.some_starts();
             if let Err(end) = self.rest() {
                 return end;
             }
+        }
+    }
+
+    /// Begins some of the starts that wait. The keeper takes them about as fast as it carries them
+    /// out, so what it says of the first must not wait until the last is handed over.
+    fn some_starts(&mut self) {
+        let count = STARTS_AT_A_TIME.min(self.work.starts.len());
+        for launch in self.work.starts.drain(..count).collect::<Vec<_>>() {
+            self.prepare(launch);
         }
     }
 
@@ -155,6 +183,9 @@ impl Shell {
     fn wait(&mut self) -> Option<Message> {
         if let Some(message) = self.work.backlog.pop_front() {
             return Some(message);
+        }
+        if !self.work.starts.is_empty() {
+            return self.inbox.try_recv().ok();
         }
         let collect = self.work.collect_at().saturating_duration_since(Instant::now());
         let update = self.agent.next_wakeup().map(|it| it - self.now().tick);
@@ -173,10 +204,10 @@ impl Shell {
         Now { wall, tick: Tick(millis(self.work.begin.elapsed())) }
     }
 
-    fn input(&mut self, input: Input) -> Result<(), End> {
+    fn input(&mut self, input: Input) {
         let mut effects = Vec::new();
         self.agent.step(input, self.now(), &mut effects);
-        effects.into_iter().try_for_each(|it| self.apply(it))
+        effects.into_iter().for_each(|it| self.apply(it));
     }
 
     /// What is due after a batch: offers, then everything leaves the house.
@@ -184,24 +215,20 @@ impl Shell {
         let mut effects = Vec::new();
         let now = self.now();
         self.agent.settle(now, &mut || self.work.listening.now(), &mut effects);
-        effects.into_iter().try_for_each(|it| self.apply(it))?;
+        effects.into_iter().for_each(|it| self.apply(it));
         self.hand_over();
         self.send_events()?;
         self.collect();
         Ok(())
     }
 
-    fn apply(&mut self, effect: Effect) -> Result<(), End> {
+    fn apply(&mut self, effect: Effect) {
         match effect {
             Effect::Tell(event) => self.work.events.push(event),
-            Effect::Keep(request) => {
-                self.work.requests.push(request);
-                if STARTS_AT_A_TIME <= self.work.requests.len() {
-                    self.hand_over();
-                }
-            }
-            Effect::Prepare(launch) => self.prepare(launch)?,
+            Effect::Keep(request) => self.work.requests.push(request),
+            Effect::Prepare(launch) => self.work.starts.push_back(launch),
             Effect::Cancel(task) => {
+                self.work.starts.retain(|it| it.task != task);
                 if let Some(fetch) = self.work.fetches.remove(&task) {
                     fetch.abort();
                 }
@@ -223,7 +250,6 @@ impl Shell {
                 self.work.collect_soon = true;
             }
         }
-        Ok(())
     }
 
     /// To the keeper. If it is gone, its connection's reader finds out, too, and says so.
@@ -255,7 +281,7 @@ impl Shell {
 
     // ---- starts ----
 
-    fn prepare(&mut self, launch: Arc<Launch>) -> Result<(), End> {
+    fn prepare(&mut self, launch: Arc<Launch>) {
         if launch.fetch.is_empty() {
             let process = self
                 .prepare
@@ -271,7 +297,6 @@ impl Shell {
             let _ = sender.send(Message::Input(prepared(&launch, process)));
         });
         self.work.fetches.insert(task, fetch.abort_handle());
-        Ok(())
     }
 
     fn watch(&mut self, watch: Watch) {
@@ -298,7 +323,7 @@ impl Shell {
     /// Tasks live on while the keeper is replaced; the core is told that we are away meanwhile.
     fn reconnect(&mut self) -> Result<(), End> {
         tracing::warn!("the keeper is gone; starting it again");
-        self.input(Input::KeeperLost)?;
+        self.input(Input::KeeperLost);
         self.work.requests.clear();
         self.send_events()?;
         let mut pause = RECONNECT_FIRST;
@@ -306,7 +331,8 @@ impl Shell {
             match self.connector.connect(self.link.number + 1, &self.sender) {
                 Ok((link, welcome)) => {
                     self.link = link;
-                    return self.input(welcome);
+                    self.input(welcome);
+                    return Ok(());
                 }
                 Err(error) => tracing::error!(%error, "cannot reach the keeper"),
             }

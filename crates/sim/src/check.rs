@@ -117,6 +117,12 @@ impl Checks {
             ceiling_is_kept(store, spec)?;
         }
         placement::constraints_hold(store, &launches)?;
+        for act in acts {
+            if let Act::Reply(_, Reply::Deployed { version, .. }) = act {
+                let stored = store.roots.contains(version);
+                ensure!(stored, "what is acknowledged is stored", "root {version} is not");
+            }
+        }
         for call in calls() {
             if let Call::Acknowledge { task, .. } = call {
                 acknowledges_stored(store, task, cause)?;
@@ -174,8 +180,6 @@ impl Checks {
     /// A reply is about to leave.
     pub fn reply(&mut self, store: &Store, reply: &Reply, wanted: BTreeMap<SpecId, Wanted>) -> Found {
         let Reply::Deployed { version, .. } = reply else { return Ok(()) };
-        let stored = store.roots.contains(version);
-        ensure!(stored, "what is acknowledged is stored", "root {version} is not");
         for (id, wanted) in wanted {
             self.asked.insert(id, (*version, wanted));
         }
@@ -286,14 +290,15 @@ fn ceiling_is_kept(store: &Store, id: &SpecId) -> Found {
     let mut ceiling = spec.instances;
     for deployment in store.deployments.values() {
         for change in deployment.changes.iter().filter(|it| it.id == *id) {
-            // Until its step comes, an app stays as it was.
-            ceiling = ceiling.max(change.before.as_ref().map_or(0, |it| it.instances));
+            // Until its step comes, an app stays as it was, perhaps amid an earlier rollout.
+            ceiling = ceiling.max(change.before.as_ref().map_or(0, |it| it.instances.max(bounds(it).1)));
         }
     }
     if action_of(store, id) == Some(ActionKind::RestartApplication) {
         ceiling = ceiling.max(bounds(spec).1);
     }
-    ensure!(live <= ceiling, "the ceiling is kept", "{id}: {live} instances, {ceiling} allowed");
+    let action = action_of(store, id);
+    ensure!(live <= ceiling, "the ceiling is kept", "{id}: {live} instances, {ceiling} allowed, {action:?}");
     Ok(())
 }
 
@@ -315,8 +320,21 @@ fn bounds(spec: &AppSpec) -> (u32, u32) {
 fn acknowledges_stored(store: &Store, task: &TaskId, cause: &Cause) -> Found {
     let Some(it) = store.task(task) else { return Ok(()) };
     let stored = it.task.as_ref().and_then(|it| it.state);
-    let told = matches!(cause, Cause::Status { task: of, state } if of == task && Some(*state) == stored);
+    // What an agent says late may be older than what is known by other ways.
+    let told = matches!(cause, Cause::Status { task: of, state }
+        if of == task && (Some(*state) == stored || rank(*state) < stored.map_or(0, rank)));
     let over = it.condition.is_terminal();
     ensure!(told || over, "an update is acknowledged once stored", "{task}: {stored:?} is stored");
     Ok(())
+}
+
+/// How far a task has come; 0 for states that are not on the way.
+fn rank(state: TaskState) -> u32 {
+    match state {
+        TaskState::Staging => 1,
+        TaskState::Starting => 2,
+        TaskState::Running => 3,
+        TaskState::Killing => 4,
+        _ => 0,
+    }
 }

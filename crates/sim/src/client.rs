@@ -49,7 +49,7 @@ impl Client {
         let mut wanted = BTreeMap::new();
         let command = match self.dice.between(0, 99) {
             0..30 => {
-                let update = self.definition();
+                let update = self.definition(&id);
                 wanted.insert(id.clone(), wanted_of(&update));
                 let edit = match self.dice.between(0, 3) {
                     0 => AppEdit::Create(update),
@@ -78,7 +78,7 @@ impl Client {
             67..71 => {
                 let other = self.any(&APPS);
                 let edits: Vec<(SpecId, AppEdit)> =
-                    [id, other].into_iter().map(|it| (it, AppEdit::Merge(self.definition()))).collect();
+                    [id, other].map(|it| (it.clone(), AppEdit::Merge(self.definition(&it)))).into();
                 edit_apps(edits, force)
             }
             71..82 => self.kill(store, id, force),
@@ -137,7 +137,7 @@ impl Client {
             _ => {
                 let inside: Vec<SpecId> = APPS.iter().map(|it| path(it)).filter(|it| it.parent() == group).collect();
                 let apps = inside.into_iter().filter(|_| self.dice.chance(0.7)).collect::<Vec<_>>();
-                let apps = apps.into_iter().map(|id| AppUpdate { id: Some(id), ..self.definition() });
+                let apps = apps.into_iter().map(|id| AppUpdate { id: Some(id.clone()), ..self.definition(&id) });
                 update.apps = Some(apps.collect());
             }
         }
@@ -147,7 +147,7 @@ impl Client {
     }
 
     /// A whole definition, of the kinds that matter to scheduling.
-    fn definition(&mut self) -> AppUpdate {
+    fn definition(&mut self, id: &SpecId) -> AppUpdate {
         self.counter += 1;
         let number = if self.dice.chance(0.3) { 0 } else { self.counter };
         let dice = &mut self.dice;
@@ -166,10 +166,12 @@ impl Client {
                 maximum_over_capacity: capacity(dice),
             });
         }
-        if dice.chance(0.4) {
-            update.constraints = Some(vec![constraint(dice)]);
-        }
-        ports(dice, &mut update);
+        // Fixed ports need a host for each instance, which together with a constraint may be too much to ask.
+        let fixed = dice.chance(0.1);
+        let constrained = !fixed && dice.chance(0.4);
+        update.constraints = Some(if constrained { vec![constraint(dice)] } else { Vec::new() });
+        update.require_ports = Some(fixed);
+        ports(dice, &mut update, id, fixed);
         if dice.chance(0.5) {
             update.health_checks = Some(vec![health_check(dice)]);
         }
@@ -196,21 +198,21 @@ impl Client {
     }
 }
 
-fn ports(dice: &mut Dice, update: &mut AppUpdate) {
+fn ports(dice: &mut Dice, update: &mut AppUpdate, id: &SpecId, fixed: bool) {
     let readiness = dice.chance(0.2);
-    if !readiness && dice.chance(0.5) {
+    if !readiness && !fixed && dice.chance(0.5) {
         return;
     }
-    let fixed = dice.chance(0.2);
     let count = dice.between(1, 2);
+    // Of one app, the instances get in each other's way; different apps do not.
+    let first = 31_000 + 2 * APPS.iter().position(|it| *it == id.as_str()).unwrap_or_default() as u16;
     let definitions = (0..count).map(|at| PortDefinition {
-        port: if fixed { 31_000 + (dice.between(0, 3) * 2 + at) as u16 } else { 0 },
+        port: if fixed { first + at as u16 } else { 0 },
         protocol: Protocol::Tcp,
         name: Some(format!("p{at}")),
         labels: Labels::new(),
     });
     update.port_definitions = Some(definitions.collect());
-    update.require_ports = Some(fixed);
     if readiness {
         update.readiness_checks = Some(vec![ReadinessCheck {
             name: "ready".to_owned(),

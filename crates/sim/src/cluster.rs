@@ -36,6 +36,8 @@ pub struct Cluster {
     connections: u64,
     next_offer: u64,
     next_agent: u64,
+    /// When the latest word about a task reaches the scheduler; the next one comes no sooner.
+    pub told: BTreeMap<TaskId, Millis>,
     /// Offers are told in the order they were made and taken back.
     told_offers: Millis,
     pub healed: bool,
@@ -87,6 +89,7 @@ impl Cluster {
             connections: 0,
             next_offer: 0,
             next_agent: 0,
+            told: BTreeMap::new(),
             told_offers: 0,
             healed: false,
         };
@@ -112,9 +115,7 @@ impl Cluster {
         for agent in &mut self.agents {
             agent.filter = None;
         }
-        for task in self.tasks.values_mut() {
-            task.told = agenda.now;
-        }
+        self.told.clear();
         self.allocate_soon(agenda, 10);
         self.connections
     }
@@ -158,12 +159,15 @@ impl Cluster {
                 continue;
             }
             self.next_offer += 1;
+            // A framework of several roles is offered the same agent for each in turn. Those of roles that
+            // are enforced on groups come here too; see `client`.
+            let enforced = *self.role != *marathon_model::resources::ANY_ROLE && self.next_offer.is_multiple_of(2);
             let resources = std::mem::replace(&mut agent.free, emptied(&agent.plan.resources));
             made.push(Offer {
                 id: OfferId::new(format!("o{}", self.next_offer)),
                 agent: agent.id.clone(),
                 hostname: agent.plan.host.clone(),
-                role: self.role.clone(),
+                role: if enforced { "shop".into() } else { self.role.clone() },
                 resources: resources.iter().filter(|it| !is_nothing(&it.amount)).cloned().collect(),
                 attributes: agent.plan.attributes.clone(),
                 region: None,

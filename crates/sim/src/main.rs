@@ -68,7 +68,7 @@ fn main() -> ExitCode {
                         Ok(summary) => add(&mut total.0, summary),
                         Err(violation) => {
                             broken.store(true, Ordering::Relaxed);
-                            report(&violation, args.verbose || one || total.1 == 0);
+                            report(&violation, !(args.verbose && one) && (args.verbose || one || total.1 == 0));
                             total.1 += 1;
                         }
                     }

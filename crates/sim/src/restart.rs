@@ -63,7 +63,7 @@ fn same_app(a: &App, b: &App) -> Found {
     ensure!(a.failure == b.failure, NAME, "{id}: failure {:?} and {:?}", a.failure, b.failure);
     ensure!(a.delay == b.delay, NAME, "{id}: delay {:?} and {:?}", a.delay, b.delay);
     let set = |it: &App| it.deployments.iter().copied().collect::<BTreeSet<_>>();
-    ensure!(set(a) == set(b), NAME, "{id}: deployments");
+    ensure!(set(a) == set(b), NAME, "{id}: deployments {:?} and {:?}", set(a), set(b));
     ensure!(a.instances.len() == b.instances.len(), NAME, "{id}: instances");
     for (a, b) in a.instances.values().zip(b.instances.values()) {
         ensure!(same_instance(a, b), NAME, "{a:?} and {b:?}");

@@ -12,6 +12,8 @@ use crate::sim::Sim;
 /// Longer than any chain of timeouts and delays of a history, with kills, launches and reconciliations
 /// that had to be repeated.
 const SETTLES_WITHIN: Millis = 6 * 3_600_000;
+/// The time after which nothing late is on its way.
+const CALM: Millis = 5 * 60_000;
 /// A settled world stays as it is for at least so long.
 const STAYS_FOR: Millis = 20 * 60_000;
 /// Looked at so often.
@@ -20,10 +22,20 @@ const EVERY: Millis = 10_000;
 impl Sim {
     pub fn settles(&mut self) -> Found {
         let limit = self.agenda.now + SETTLES_WITHIN;
-        loop {
+        // Late news may still be on its way when all seems well, so calm has to last before it counts.
+        let (mut calm_since, mut moves) = (self.agenda.now, 0);
+        while self.agenda.now < calm_since + CALM {
             self.run_for(EVERY)?;
-            let Some(missing) = self.missing() else { break };
-            ensure!(self.agenda.now < limit, "everything asked for comes true", "{missing}");
+            let missing = self.missing();
+            let moved = self.checks.launches + self.checks.kills;
+            if missing.is_some() || moved != moves {
+                (calm_since, moves) = (self.agenda.now, moved);
+            }
+            if self.agenda.now >= limit {
+                let missing = missing.unwrap_or_else(|| "tasks are started and killed without end".to_owned());
+                let waits = self.refusals().join("; ");
+                return Err(("everything asked for comes true", format!("{missing}; {waits}")));
+            }
         }
         self.audit_now()?;
         self.same_after_restart()?;
@@ -75,6 +87,9 @@ impl Sim {
         }
         if let Some(ghost) = known.difference(&live).next() {
             return Some(format!("{ghost} is believed to run, and does not"));
+        }
+        if let Some(task) = self.cluster.unheard() {
+            return Some(format!("an update of {task} is not acknowledged"));
         }
         let sleeper = live.iter().find(|it| self.cluster.tasks[**it].state != TaskState::Running);
         sleeper.map(|it| format!("{it} does not run"))

@@ -425,6 +425,14 @@ impl Sim {
         restart::same(&term.core.view(), &copy.view(), &batch)
     }
 
+    /// Why instances wait, for the report.
+    pub fn refusals(&self) -> Vec<String> {
+        let Some(term) = &self.term else { return Vec::new() };
+        let view = term.core.view();
+        let waiting = view.apps.values().filter_map(|it| Some((&it.id, it.waiting.as_ref()?)));
+        waiting.map(|(id, it)| format!("{id} waits, refusals {:?}", it.refusals)).collect()
+    }
+
     pub fn audit_now(&self) -> Found {
         self.term.as_ref().map_or(Ok(()), |it| audit(&it.core))
     }

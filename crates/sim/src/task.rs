@@ -29,8 +29,6 @@ pub struct Task {
     pub sick: bool,
     /// Answers its readiness check from this moment on.
     pub ready_from: Millis,
-    /// When the latest word about it reaches the scheduler; the next one comes no sooner.
-    pub told: Millis,
     pub ports: Vec<u16>,
     resources: Vec<Resource>,
     updates: VecDeque<TaskStatus>,
@@ -72,7 +70,6 @@ impl Cluster {
             never_arrived: self.agents[agent].link != Link::Up,
             sick: wish == "sick" && !self.healed,
             ready_from,
-            told: agenda.now,
             ports: launch.host_ports.clone(),
             resources,
             updates: VecDeque::new(),
@@ -222,11 +219,9 @@ impl Cluster {
             delay += self.dice.around(20_000);
         }
         let doubled = self.dice.chance(faults.update_doubled);
-        let mut at = agenda.now + delay;
-        if let Some(task) = self.tasks.get_mut(&status.task) {
-            at = at.max(task.told);
-            task.told = at;
-        }
+        let told = self.told.entry(status.task.clone()).or_default();
+        let at = (agenda.now + delay).max(*told);
+        *told = at;
         if doubled {
             self.tell(agenda, at, EngineEvent::Status(status.clone()));
         }
@@ -254,6 +249,11 @@ impl Cluster {
             Link::Cut => {}
             Link::Missed | Link::Dead | Link::MarkedGone => self.answer(agenda, id, agent),
         }
+    }
+
+    /// A task with news that nobody took in yet.
+    pub fn unheard(&self) -> Option<&TaskId> {
+        self.tasks.iter().find(|(_, it)| !it.updates.is_empty()).map(|it| it.0)
     }
 
     pub fn heal_tasks(&mut self, agenda: &mut Agenda) {

@@ -29,6 +29,9 @@ pub struct Site {
 /// A connected server.
 pub struct Server {
     pub client: Client,
+    /// Ends the ids of its tasks on the wire. Ids are unique on a machine, and keepers rely on that; in a
+    /// test they are short and used over and over.
+    suffix: String,
     events: Receiver<Event>,
     pub keeper: u32,
     pub build: String,
@@ -72,14 +75,16 @@ impl Site {
 
     pub fn connect_as(&mut self, executable: &Path, build: &str, lifetime: Lifetime) -> Server {
         let (client, mut events) = Client::connect(&self.dir, executable, build, lifetime).unwrap();
-        let Ok(Event::Welcome { build, pid, cgroups, tasks, .. }) = events.next_event() else {
+        let Ok(Event::Welcome { build, pid, cgroups, mut tasks, .. }) = events.next_event() else {
             panic!("no welcome first")
         };
+        let suffix = self.suffix();
+        tasks.iter_mut().for_each(|it| it.task = it.task.strip_suffix(&suffix).unwrap().to_owned());
         let (sender, receiver) = channel();
         std::thread::spawn(move || events.for_each(|it| drop(sender.send(it))));
         self.keepers.push(pid);
         self.tasks.extend(tasks.iter().filter_map(|it| it.pid));
-        Server { client, events: receiver, keeper: pid, build, cgroups, adopted: tasks }
+        Server { client, suffix, events: receiver, keeper: pid, build, cgroups, adopted: tasks }
     }
 
     pub fn refused(&self, lifetime: Lifetime) -> KeeperError {
@@ -101,7 +106,7 @@ impl Site {
             argv: argv.iter().map(|it| (*it).to_owned()).collect(),
             env: vec![
                 ("PATH".to_owned(), "/usr/bin:/bin".to_owned()),
-                ("MESOS_TASK_ID".to_owned(), id.to_owned()),
+                ("MESOS_TASK_ID".to_owned(), format!("{id}{}", self.suffix())),
             ],
             stdout: cwd.join("stdout"),
             stderr: cwd.join("stderr"),
@@ -179,6 +184,10 @@ impl Site {
         String::from_utf8_lossy(&command).contains(&place) || cwd.starts_with(self.root.path())
     }
 
+    fn suffix(&self) -> String {
+        format!("@{}", self.root.path().file_name().unwrap().to_string_lossy())
+    }
+
     fn hash(&self) -> String {
         let dir = fs::canonicalize(&self.dir).unwrap_or_default();
         let hash = dir.as_os_str().as_encoded_bytes().iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
@@ -190,12 +199,31 @@ impl Site {
 
 impl Server {
     pub fn send(&mut self, request: Request) {
-        self.client.send(&request).unwrap();
+        self.send_all(vec![request]);
+    }
+
+    pub fn send_all(&mut self, mut requests: Vec<Request>) {
+        for request in &mut requests {
+            match request {
+                Request::Launch { task, .. } | Request::Kill { task, .. } | Request::Forget { task } => {
+                    task.push_str(&self.suffix);
+                }
+                Request::Hello { .. } | Request::Shutdown { .. } => {}
+            }
+        }
+        self.client.send_all(&requests).unwrap();
     }
 
     pub fn next(&mut self) -> Event {
         match self.events.recv_timeout(LIMIT) {
-            Ok(event) => event,
+            Ok(mut event) => {
+                if let Event::Started { task, .. } | Event::Said { task, .. } | Event::Ended { task, .. } =
+                    &mut event
+                {
+                    *task = task.strip_suffix(&self.suffix).unwrap().to_owned();
+                }
+                event
+            }
             Err(RecvTimeoutError::Timeout) => panic!("no event in time"),
             Err(RecvTimeoutError::Disconnected) => panic!("the keeper is gone"),
         }

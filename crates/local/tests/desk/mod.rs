@@ -243,7 +243,8 @@ pub fn image(image: &str) -> Container {
 
 pub fn launch(desk: &Desk, name: &str, command: Command) -> Launch {
     let spec = PathId::parse(name).unwrap();
-    let instance = InstanceId { spec: spec.clone(), uuid: uuid::Uuid::from_u64_pair(1, 2) };
+    let unique = name.bytes().fold(7, |sum: u64, it| sum.wrapping_mul(31).wrapping_add(it.into()));
+    let instance = InstanceId { spec: spec.clone(), uuid: uuid::Uuid::from_u64_pair(1, unique) };
     Launch {
         task: TaskId { instance, container: None, incarnation: 1 },
         spec,

@@ -1,0 +1,197 @@
+//! From the configuration to what each part needs to know of it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use marathon_api::about::{InfoConfig, MarathonConfig, ZookeeperConfig};
+use marathon_core::Policy;
+use marathon_flags::{Behaviour, Config, Flags, Isolation};
+use marathon_http::Settings;
+use marathon_local::LocalConfig;
+use marathon_probe::ProbeConfig;
+
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// The version of Marathon whose API this is; clients decide by it what they may use.
+const API_VERSION: &str = "1.11.0";
+
+/// Whether a flag was given, rather than left to its default.
+fn given(config: &Config, flag: &str) -> bool {
+    config.given.iter().any(|it| it.split(' ').next() == Some(flag))
+}
+
+pub fn policy(config: &Config) -> Policy {
+    let has = |feature: &str| config.enable_features.iter().any(|it| it == feature);
+    let rules = marathon_spec::Rules {
+        mesos_role: config.mesos_role.clone(),
+        new_group_enforce_role: config.new_group_enforce_role,
+        default_network_name: config.default_network_name.clone(),
+        bridge_name: config.mesos_bridge_name.clone(),
+        features: marathon_spec::Features {
+            vips: has("vips"),
+            task_killing: has("task_killing"),
+            external_volumes: has("external_volumes"),
+            secrets: has("secrets"),
+            gpu_resources: has("gpu_resources"),
+        },
+        default_accepted_roles: config.default_accepted_resource_roles.clone(),
+        role_behavior: match config.accepted_resource_roles_default_behavior {
+            Behaviour::Any => marathon_spec::RoleBehavior::Any,
+            Behaviour::Unreserved => marathon_spec::RoleBehavior::Unreserved,
+            Behaviour::Reserved => marathon_spec::RoleBehavior::Reserved,
+        },
+    };
+    // Pace and limits protect a shared cluster; with one framework on one machine they only cost time.
+    let max_instances_per_offer =
+        given(config, "--max_instances_per_offer").then_some(config.max_instances_per_offer);
+    let min_revive_offers_interval = match given(config, "--min_revive_offers_interval") {
+        true => config.min_revive_offers_interval,
+        false => Duration::ZERO,
+    };
+    Policy {
+        rules,
+        task_launch_timeout: config.task_launch_timeout,
+        task_launch_confirm_timeout: config.task_launch_confirm_timeout,
+        kill_retry_timeout: config.kill_retry_timeout,
+        decline_offer_duration: config.decline_offer_duration,
+        min_revive_offers_interval,
+        suppress_offers: config.suppress_offers,
+        max_instances_per_offer,
+        reconciliation_interval: config.reconciliation_interval,
+        local_port_min: config.local_port_min,
+        local_port_max: config.local_port_max,
+        max_versions: config.zk_max_versions,
+        max_running_deployments: config.max_running_deployments,
+        env_vars_prefix: config.env_vars_prefix.clone().unwrap_or_default(),
+        maintenance_mode: config.maintenance_mode,
+        draining: config.draining_seconds,
+        gpu_restricted: config.gpu_restricted,
+        master_region: None,
+    }
+}
+
+pub fn local(config: &Config, executable: PathBuf) -> LocalConfig {
+    let base = LocalConfig::new(config.data_dir.join("local"), executable, &build());
+    LocalConfig {
+        hostname: config.hostname.clone(),
+        resources: config.local_resources.clone(),
+        attributes: config.local_attributes.clone(),
+        roles: vec![config.mesos_role.clone()],
+        checkpoint: config.checkpoint,
+        failover_timeout: config.failover_timeout,
+        docker_socket: Some(config.local_docker_socket.clone()),
+        log_bytes: config.local_log_bytes,
+        log_files: config.local_log_files,
+        cpu_hard_limit: config.local_cpu_hard,
+        isolation: config.local_isolation == Isolation::Auto,
+        fetch_cache_bytes: config.local_fetch_cache_bytes,
+        default_user: None,
+        secrets_dir: Some(config.data_dir.join("secrets")),
+        ..base
+    }
+}
+
+/// Names this very binary: a keeper of another one replaces itself.
+fn build() -> String {
+    let stamp = std::env::current_exe().and_then(std::fs::metadata).and_then(|it| it.modified());
+    let since = stamp.ok().and_then(|it| it.duration_since(std::time::UNIX_EPOCH).ok()).unwrap_or_default();
+    format!("{VERSION}-{}", since.as_millis())
+}
+
+pub fn probes(config: &Config) -> ProbeConfig {
+    ProbeConfig {
+        max_concurrent: config.max_concurrent_marathon_health_checks,
+        // The only agent is this machine, whatever its name resolves to.
+        overrides: [(config.hostname.clone(), "127.0.0.1".to_owned())].into(),
+        ..ProbeConfig::default()
+    }
+}
+
+pub fn http(config: &Config, flags: &Flags) -> Settings {
+    Settings {
+        advertised: format!("{}:{}", config.hostname, config.http_port),
+        credentials: config.http_credentials.clone(),
+        realm: config.http_realm.clone(),
+        concurrent_requests_max: config.http_max_concurrent_requests,
+        compression: config.http_compression,
+        origins: config.access_control_allow_origin.clone(),
+        metrics_prefix: config.metrics_name_prefix.clone(),
+        prometheus: config.metrics_prometheus,
+        config: marathon_flags::FLAGS
+            .iter()
+            .map(|flag| {
+                let value = flags.text(flag.name).map(|text| match flag.secret {
+                    true => "********".to_owned(),
+                    false => marathon_flags::parse::redact(text),
+                });
+                (flag.name.to_owned(), value)
+            })
+            .collect(),
+        info: info(config),
+        grace: config.graceful_shutdown_timeout,
+    }
+}
+
+fn info(config: &Config) -> InfoConfig {
+    let ms = |it: Duration| u64::try_from(it.as_millis()).unwrap_or(u64::MAX);
+    let count = |it: usize| u64::try_from(it).unwrap_or(u64::MAX);
+    InfoConfig {
+        version: API_VERSION.to_owned(),
+        buildref: format!("marathon-rs-{VERSION}"),
+        http_port: config.http_port,
+        https_port: config.https_port,
+        marathon: MarathonConfig {
+            access_control_allow_origin: config.access_control_allow_origin.clone(),
+            checkpoint: config.checkpoint,
+            decline_offer_duration: ms(config.decline_offer_duration),
+            default_network_name: config.default_network_name.clone(),
+            env_vars_prefix: config.env_vars_prefix.clone(),
+            executor: config.executor.clone(),
+            failover_timeout_seconds: config.failover_timeout.as_secs(),
+            features: config.enable_features.clone(),
+            framework_name: config.framework_name.clone(),
+            ha: config.ha,
+            hostname: config.hostname.clone(),
+            launch_token: count(config.launch_tokens),
+            launch_token_refresh_interval: ms(config.launch_token_refresh_interval),
+            leader_proxy_connection_timeout_ms: ms(config.leader_proxy_connection_timeout),
+            leader_proxy_read_timeout_ms: ms(config.leader_proxy_read_timeout),
+            local_port_max: config.local_port_max,
+            local_port_min: config.local_port_min,
+            maintenance_mode: config.maintenance_mode,
+            master: Some(config.shown_master()),
+            max_instances_per_offer: count(config.max_instances_per_offer),
+            mesos_bridge_name: config.mesos_bridge_name.clone(),
+            mesos_heartbeat_failure_threshold: config.mesos_heartbeat_failure_threshold.into(),
+            mesos_heartbeat_interval: ms(config.mesos_heartbeat_interval),
+            mesos_leader_ui_url: config.mesos_leader_ui_url.clone(),
+            mesos_role: Some(config.mesos_role.to_string()),
+            mesos_user: Some(config.mesos_user.clone()),
+            new_group_enforce_role: if config.new_group_enforce_role { "top" } else { "off" }.to_owned(),
+            min_revive_offers_interval: ms(config.min_revive_offers_interval),
+            offer_matching_timeout: ms(config.offer_matching_timeout),
+            on_elected_prepare_timeout: ms(config.on_elected_prepare_timeout),
+            reconciliation_initial_delay: ms(config.reconciliation_initial_delay),
+            reconciliation_interval: ms(config.reconciliation_interval),
+            scale_apps_initial_delay: ms(config.scale_apps_initial_delay),
+            scale_apps_interval: ms(config.scale_apps_interval),
+            store_cache: config.store_cache,
+            task_launch_confirm_timeout: ms(config.task_launch_confirm_timeout),
+            task_launch_timeout: ms(config.task_launch_timeout),
+            task_lost_expunge_initial_delay: ms(config.task_lost_expunge_initial_delay),
+            task_lost_expunge_interval: ms(config.task_lost_expunge_interval),
+            task_reservation_timeout: ms(config.task_reservation_timeout),
+            webui_url: config.webui_url.clone(),
+        },
+        zookeeper: ZookeeperConfig {
+            zk: config.shown_zk(),
+            zk_compression: config.zk_compression,
+            zk_compression_threshold: config.zk_compression_threshold,
+            zk_connection_timeout: ms(config.zk_connection_timeout),
+            zk_max_node_size: config.zk_max_node_size,
+            zk_max_versions: count(config.zk_max_versions),
+            zk_session_timeout: ms(config.zk_session_timeout),
+            zk_timeout: ms(config.zk_timeout),
+        },
+    }
+}
