@@ -89,7 +89,8 @@ fn app(id: PathId, number: u32, instances: u32) -> AppSpec {
     spec.cmd = Some("exec ./bin/service --listen $PORT0 --config conf/production.toml".to_owned());
     let env = [("LOG_LEVEL", "info"), ("DATABASE_URL", "postgres://db.cluster.example:5432/service")];
     spec.env = env.into_iter().map(|(name, value)| (name.into(), EnvValue::Text(value.into()))).collect();
-    spec.labels = [("owner", "team"), ("HAPROXY_GROUP", "external")].map(|(a, b)| (a.into(), b.into())).into();
+    spec.labels =
+        [("owner", "team"), ("HAPROXY_GROUP", "external")].map(|(a, b)| (a.into(), b.into())).into();
     spec.instances = instances;
     spec.resources.cpus = Milli(100);
     let port = PortDefinition {

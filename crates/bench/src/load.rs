@@ -193,7 +193,8 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let server = std::thread::spawn(|| answer_in_pieces(listener));
-        let request = |_: usize, _: u64, into: &mut Vec<u8>| into.extend(crate::web::request("GET", "/", None));
+        let request =
+            |_: usize, _: u64, into: &mut Vec<u8>| into.extend(crate::web::request("GET", "/", None));
         let time = Duration::from_millis(50);
         let load = Load { port, connections: 1, warm_up: Duration::ZERO, time, request: &request };
         let measured = load.run().unwrap();

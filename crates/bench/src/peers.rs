@@ -73,7 +73,10 @@ fn supervisord_rate(pid: i32, port: u16, count: usize) -> Outcome<f64> {
                 <param><value><boolean>0</boolean></value></param></params></methodCall>";
     let mut client = Client::connect(port)?;
     let begin = Instant::now();
-    let request = format!("POST /RPC2 HTTP/1.1\r\nHost: x\r\nContent-Type: text/xml\r\nContent-Length: {}\r\n\r\n{call}", call.len());
+    let request = format!(
+        "POST /RPC2 HTTP/1.1\r\nHost: x\r\nContent-Type: text/xml\r\nContent-Length: {}\r\n\r\n{call}",
+        call.len()
+    );
     client.begin(request.as_bytes())?;
     procs::wait_for("supervisord's processes", LIMIT, LOOK, || procs::children(pid) >= count)?;
     Ok(count as f64 / begin.elapsed().as_secs_f64())

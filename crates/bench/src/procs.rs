@@ -43,7 +43,8 @@ pub fn all() -> Vec<Process> {
 
 /// Tasks whose sandbox lies below this data folder, as `(task id, pid)`.
 pub fn tasks_below(data_dir: &Path) -> Vec<(String, i32)> {
-    let below = |it: &Process| it.variable("MESOS_SANDBOX").is_some_and(|dir| Path::new(dir).starts_with(data_dir));
+    let below =
+        |it: &Process| it.variable("MESOS_SANDBOX").is_some_and(|dir| Path::new(dir).starts_with(data_dir));
     let found = all().into_iter().filter(below);
     found.filter_map(|it| Some((it.variable("MESOS_TASK_ID")?.to_owned(), it.pid))).collect()
 }
@@ -79,7 +80,8 @@ pub fn pss(pid: i32) -> Outcome<u64> {
 
 fn field_kib(path: &str, name: &str) -> Outcome<u64> {
     let text = fs::read_to_string(path)?;
-    let line = text.lines().find_map(|it| it.strip_prefix(name)).ok_or_else(|| format!("{path} has no {name}"))?;
+    let line =
+        text.lines().find_map(|it| it.strip_prefix(name)).ok_or_else(|| format!("{path} has no {name}"))?;
     let kib: u64 = line.split_ascii_whitespace().next().unwrap_or_default().parse()?;
     Ok(kib * 1024)
 }
@@ -156,7 +158,11 @@ fn end_all_below(dir: &Path) {
     let rest = || -> Vec<i32> {
         let children = all().into_iter().filter(ours).map(|it| it.pid);
         // A keeper that lives would record the ends of its tasks in the folder to be removed.
-        keeper_below(dir).into_iter().chain(tasks_below(dir).into_iter().map(|it| it.1)).chain(children).collect()
+        keeper_below(dir)
+            .into_iter()
+            .chain(tasks_below(dir).into_iter().map(|it| it.1))
+            .chain(children)
+            .collect()
     };
     let gone = || {
         let rest = rest();

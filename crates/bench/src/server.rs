@@ -64,7 +64,8 @@ impl Server {
     /// Waits for the first answer, and gives the time since the start of the process.
     pub fn await_ping(&self) -> Outcome<Duration> {
         let ping = || {
-            Client::connect(self.port).is_ok_and(|mut it| it.get("/ping").is_ok_and(|answer| answer.status == 200))
+            Client::connect(self.port)
+                .is_ok_and(|mut it| it.get("/ping").is_ok_and(|answer| answer.status == 200))
         };
         self.explained(procs::wait_for("/ping", START_LIMIT, LOOK / 4, ping))?;
         Ok(self.since.elapsed())
@@ -107,8 +108,12 @@ impl Server {
         let ended = procs::wait_for("the end of all tasks", END_LIMIT, Duration::from_millis(50), none);
         procs::signal(self.pid, Signal::SIGTERM);
         let stopped = || matches!(self.child.try_wait(), Ok(Some(_)));
-        let stopped =
-            procs::wait_for("the end of the server", Duration::from_secs(10), Duration::from_millis(10), stopped);
+        let stopped = procs::wait_for(
+            "the end of the server",
+            Duration::from_secs(10),
+            Duration::from_millis(10),
+            stopped,
+        );
         if stopped.is_err() {
             self.child.kill()?;
             self.child.wait()?;
@@ -116,7 +121,12 @@ impl Server {
         procs::reaped(self.pid);
         // The keeper goes by itself once it has neither tasks nor a server; it takes its cgroups along.
         let alone = || procs::keeper_below(&self.dir).is_none();
-        let _ = procs::wait_for("the end of the keeper", Duration::from_secs(5), Duration::from_millis(50), alone);
+        let _ = procs::wait_for(
+            "the end of the keeper",
+            Duration::from_secs(5),
+            Duration::from_millis(50),
+            alone,
+        );
         procs::remove_folder(&self.dir);
         ended.and(stopped)
     }

@@ -42,9 +42,10 @@ fn find<'a>(headers: &'a [(String, String)], name: &str) -> Option<&'a str> {
 pub fn request(method: &str, path: &str, body: Option<&str>) -> Vec<u8> {
     let mut text = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nAccept: application/json\r\n");
     match body {
-        Some(body) => {
-            text.push_str(&format!("Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}", body.len()))
-        }
+        Some(body) => text.push_str(&format!(
+            "Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        )),
         None => text.push_str("\r\n"),
     }
     text.into_bytes()
@@ -187,7 +188,10 @@ mod tests {
     fn heads() {
         let mut bytes = &b"HTTP/1.1 201 Created\r\nContent-Length: 2\r\nX: a:b\r\n\r\n{}"[..];
         let (status, headers) = read_head(&mut bytes).unwrap();
-        assert_eq!((status, find(&headers, "content-length"), find(&headers, "x")), (201, Some("2"), Some("a:b")));
+        assert_eq!(
+            (status, find(&headers, "content-length"), find(&headers, "x")),
+            (201, Some("2"), Some("a:b"))
+        );
         assert_eq!(bytes, b"{}");
     }
 }

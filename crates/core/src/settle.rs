@@ -141,15 +141,23 @@ impl Core {
     fn replace(&mut self, spec: &Arc<AppSpec>) {
         self.forget_ended_old(spec);
         let Some(app) = self.world.app(&spec.id) else { return };
-        let (new, old) = (app.tally.current, app.tally.outdated);
+        let new = app.tally.current;
         let bounds = Bounds::of(&spec.upgrade, spec.instances, spec.is_resident());
         if new.wanted > spec.instances {
-            let all: Vec<Arc<Instance>> =
-                app.instances.values().filter(|it| it.config == spec.config).cloned().collect();
-            for victim in crate::victim::choose(spec, &all, &[], (new.wanted - spec.instances) as usize) {
+            let all = app.instances.values().filter(|it| it.config == spec.config).cloned();
+            let (serving, unready): (Vec<_>, Vec<_>) = all.partition(|it| it.is_serving());
+            // What does not serve goes first, so that the floor is kept: with these gone, more than `wanted`
+            // are left that serve.
+            let surplus = (new.wanted - spec.instances) as usize;
+            let mut victims = crate::victim::choose(spec, &unready, &[], surplus);
+            victims.extend(crate::victim::choose(spec, &serving, &[], surplus - victims.len()));
+            for victim in victims {
                 self.retire(&victim);
             }
         }
+        self.withdraw_waiting(spec, bounds);
+        let Some(app) = self.world.app(&spec.id) else { return };
+        let (new, old) = (app.tally.current, app.tally.outdated);
         let present = Present {
             new: new.wanted.min(spec.instances),
             new_serving: new.serving,
@@ -161,6 +169,30 @@ impl Core {
         self.retire_old(spec, moves.retire_unready, false);
         self.retire_old(spec, moves.retire_serving, true);
         self.schedule(spec, moves.start);
+    }
+
+    /// Old instances given up as lost may come back while new ones wait to be placed. Placing those would
+    /// go above the ceiling, so they make way until there is room again.
+    fn withdraw_waiting(&mut self, spec: &AppSpec, bounds: Bounds) {
+        let Some(app) = self.world.app(&spec.id) else { return };
+        let all = app.tally.sum();
+        let excess = (all.wanted + all.ending).saturating_sub(bounds.ceiling) as usize;
+        if excess == 0 {
+            return;
+        }
+        let Some(index) = self.world.index.get(&spec.id) else { return };
+        let new = |uuid: &&uuid::Uuid| app.instances.get(*uuid).is_some_and(|it| it.config == spec.config);
+        let chosen: Vec<InstanceId> = index
+            .waiting
+            .iter()
+            .rev()
+            .filter(new)
+            .take(excess)
+            .map(|it| InstanceId { spec: spec.id.clone(), uuid: *it })
+            .collect();
+        for instance in chosen {
+            self.retire(&instance);
+        }
     }
 
     fn retire_old(&mut self, spec: &AppSpec, count: u32, serving: bool) {

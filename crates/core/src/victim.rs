@@ -1,7 +1,7 @@
 //! Who goes first when an app has more instances than it should.
 //!
 //! ```text
-//! chosen by the user ─► GROUP_BY balance ─► unreachable, waiting, staging, starting, running
+//! chosen by the user ─► GROUP_BY balance ─► unreachable, waiting, staging, starting, unhealthy, serving
 //!                                            └─ outdated first, then by age (killSelection) ─┘
 //! ```
 
@@ -29,7 +29,9 @@ pub fn choose(spec: &AppSpec, all: &[Arc<Instance>], chosen: &[InstanceId], coun
         }
         !picked
     });
-    pool.sort_by_key(|it| (weight(it.condition), it.config == spec.config, age(spec, it), it.id.clone()));
+    pool.sort_by_key(|it| {
+        (weight(it.condition), it.is_serving(), it.config == spec.config, age(spec, it), it.id.clone())
+    });
     // Without a place there is nothing to balance: those that only wait go before any that run.
     while victims.len() < count && pool.first().is_some_and(|it| it.condition == Condition::Scheduled) {
         victims.push(pool.remove(0).id.clone());
@@ -107,5 +109,39 @@ fn balance(spec: &AppSpec, pool: &mut Vec<&Arc<Instance>>, victims: &mut Vec<Ins
             }
         }
         victims.push(gone.id.clone());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use marathon_model::id::PathId;
+    use marathon_model::instance::Health;
+    use marathon_model::time::Timestamp;
+
+    /// Found by the simulator: an instance that served had to go for one that came back and did not.
+    #[test]
+    fn what_does_not_serve_goes_first() {
+        let spec = AppSpec::new(PathId::parse("/web").unwrap());
+        let instance = |number: u128, failures: u32| {
+            let health = Health { last_success: Some(Timestamp(1)), consecutive_failures: failures, ..Health::default() };
+            Arc::new(Instance {
+                id: InstanceId { spec: spec.id.clone(), uuid: uuid::Uuid::from_u128(number) },
+                goal: Goal::Running,
+                condition: Condition::Running,
+                since: Timestamp(number as i64),
+                version: spec.version,
+                config: spec.config,
+                role: spec.role.clone(),
+                incarnation: 1,
+                agent: None,
+                task: None,
+                health: vec![health],
+                ready: true,
+            })
+        };
+        let all = [instance(1, 0), instance(2, 1), instance(3, 0)];
+        assert_eq!(choose(&spec, &all, &[], 1), [all[1].id.clone()]);
+        assert_eq!(choose(&spec, &all, &[], 2), [all[1].id.clone(), all[2].id.clone()]);
     }
 }

@@ -54,8 +54,12 @@ fn sleep(instances: u32) -> AppUpdate {
 
 impl Rig {
     fn new() -> Rig {
+        Rig::with(policy())
+    }
+
+    fn with(policy: Policy) -> Rig {
         let now = Now { wall: Timestamp(1_700_000_000_000), tick: Tick(0) };
-        let (core, batch) = Core::restore(Vec::new(), policy(), 1, now);
+        let (core, batch) = Core::restore(Vec::new(), policy, 1, now);
         let mut rig = Rig {
             core,
             now,
@@ -626,4 +630,91 @@ fn the_store_alone_gives_the_state_back() {
             (&other.spec, &other.history, &other.instances, other.tally)
         );
     }
+}
+
+/// Found by the simulator: reconciliation tells the latest state at once, an agent one update after the other.
+#[test]
+fn a_late_update_does_not_set_a_task_back() {
+    let mut rig = Rig::new();
+    rig.mute = true;
+    deployed(rig.put("/web", AppEdit::Create(sleep(1))));
+    rig.run();
+    let task = rig.task_of("/web");
+    let condition = |rig: &Rig| rig.view().task(&task).unwrap().condition;
+    rig.say(&task, TaskState::Running);
+    for late in [TaskState::Starting, TaskState::Staging] {
+        rig.say(&task, late);
+        assert_eq!(condition(&rig), Condition::Running, "{late:?}");
+    }
+    rig.say(&task, TaskState::Killing);
+    rig.say(&task, TaskState::Running);
+    assert_eq!(condition(&rig), Condition::Killing);
+}
+
+/// Found by the simulator: nobody watched the launch of a task that was out of reach while it started.
+#[test]
+fn a_launch_is_watched_again_after_its_agent_was_out_of_reach() {
+    let mut rig = Rig::new();
+    rig.mute = true;
+    let strategy = UnreachableStrategy::Disabled;
+    deployed(rig.put("/web", AppEdit::Create(AppUpdate { unreachable: Some(strategy), ..sleep(1) })));
+    rig.run();
+    let task = rig.task_of("/web");
+    for state in [TaskState::Staging, TaskState::Unreachable, TaskState::Starting] {
+        rig.say(&task, state);
+    }
+    rig.pass(Duration::from_secs(301));
+    assert!(rig.view().task(&task).is_none(), "it took too long and was killed");
+}
+
+/// Found by the simulator: the name was free again once no kept version of the tree knew it.
+#[test]
+fn a_removed_app_stays_locked_by_the_deployment_that_removed_it() {
+    let mut rig = Rig::with(Policy { max_versions: 1, ..policy() });
+    rig.mute = true;
+    deployed(rig.put("/old", AppEdit::Create(sleep(0))));
+    let edits = vec![(id("/old"), AppEdit::Delete), (id("/new"), AppEdit::Create(sleep(1)))];
+    let busy = deployed(rig.ask(Command::EditApps { edits, force: false, origin: None }));
+    for other in ["/a", "/b", "/c"] {
+        deployed(rig.put(other, AppEdit::Create(sleep(0))));
+    }
+    assert_eq!(
+        rig.put("/old", AppEdit::Create(sleep(1))),
+        Reply::Refused(Refusal::Locked { holders: vec![busy] })
+    );
+}
+
+/// Found by the simulator: old instances given up as lost came back while the new ones waited for room.
+#[test]
+fn new_instances_make_way_for_lost_ones_that_return() {
+    let mut rig = Rig::new();
+    rig.cpus = 3;
+    let lost = UnreachableStrategy::After { inactive: Duration::ZERO, expunge: Duration::from_secs(3600) };
+    let upgrade = UpgradeUpdate { minimum_health_capacity: Some(1.0), maximum_over_capacity: Some(0.3) };
+    let spec = AppUpdate {
+        cpus: Some(Milli(1000)),
+        unreachable: Some(lost),
+        upgrade: Some(upgrade),
+        ..sleep(3)
+    };
+    deployed(rig.put("/web", AppEdit::Create(spec)));
+    rig.run();
+    let away: Vec<TaskId> = rig.tasks.keys().take(2).cloned().collect();
+    for task in &away {
+        rig.say(task, TaskState::Unreachable);
+    }
+    let next = AppUpdate { cmd: Some("sleep 2000".to_owned()), ..AppUpdate::default() };
+    deployed(rig.put("/web", AppEdit::Merge(next)));
+    let waiting = |rig: &Rig| rig.view().app(&id("/web")).unwrap().tally.sum().waiting;
+    assert_eq!(waiting(&rig), 3, "one old and three new are four, as many as may be");
+    for task in &away {
+        rig.say(task, TaskState::Running);
+    }
+    assert_eq!(waiting(&rig), 1, "three old leave room for one");
+    rig.cpus = 9;
+    rig.offer();
+    rig.run();
+    rig.pass(Duration::from_secs(600));
+    assert_eq!((rig.count("/web"), rig.view().deployments.len()), (3, 0));
+    assert!(away.iter().all(|it| !rig.tasks.contains_key(it)));
 }

@@ -152,6 +152,8 @@ pub struct Config {
 
     /// The given flags and the remarks on them, to be logged at start.
     pub given: Vec<String>,
+    /// Every flag with its value, secrets hidden, as `/config` shows it.
+    pub all: Vec<(String, Option<String>)>,
     pub warnings: Vec<String>,
 }
 
@@ -331,6 +333,7 @@ impl Config {
             metrics_name_prefix: read.owned("metrics_name_prefix").unwrap_or_default(),
             metrics_prometheus: read.on("metrics_prometheus"),
             given: flags.shown(),
+            all: flags.all(),
             warnings: flags.warnings.clone(),
         })
     }

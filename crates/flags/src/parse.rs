@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 
 use crate::FlagError;
-use crate::table::{self, FLAGS, Flag, Kind, Status};
+use crate::table::{self, FLAGS, Flag, Kind, Preset, Status};
 
 /// What was asked of the program.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -274,6 +274,19 @@ impl Flags {
     pub fn text(&self, name: &str) -> Option<&str> {
         let (row, _) = table::find(name)?;
         self.given.get(&row).map(|it| it.text.as_str())
+    }
+
+    /// Every flag that has or may have an effect, with its value as it may be shown.
+    pub fn all(&self) -> Vec<(String, Option<String>)> {
+        let shown_value = |(row, flag): (usize, &Flag)| {
+            let text = self.given.get(&row).map(|it| it.text.as_str()).or(match flag.default {
+                Preset::Is(text) => Some(text),
+                Preset::None | Preset::Found(_) => None,
+            });
+            (flag.name.to_owned(), text.map(|it| shown(flag, it)))
+        };
+        let live = |(_, flag): &(usize, &Flag)| !matches!(flag.status, Status::Gone { .. });
+        FLAGS.iter().enumerate().filter(live).map(shown_value).collect()
     }
 
     /// All given flags as they may be shown: secrets are not.

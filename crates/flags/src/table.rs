@@ -267,7 +267,7 @@ Local {
     "local_cpu_limit" one_of(&["hard", "soft"]), Is("hard"), Ours,
         "hard: a task never gets more cpu than it asked for; soft: it may use what is idle.";
     "local_log_bytes" BYTES, Is("10485760"), Ours, "stdout and stderr of a task are rotated at this size.";
-    "local_log_files" numbers(0..=100), Is("1"), Ours, "Rotated files kept beside each of them.";
+    "local_log_files" numbers(0..=100), Is("9"), Ours, "Rotated files kept beside each of them.";
     "local_docker_socket" PATH, Is("/var/run/docker.sock"), Ours, "Where the Docker Engine listens.";
     "local_fetch_cache_bytes" BYTES, Is("2147483648"), Ours, "The size of the cache of fetched URIs.";
 }
@@ -340,13 +340,13 @@ Tasks {
     "task_launch_timeout" MILLIS, Is("300000"), Same, "A task that is not running this long after its launch is replaced.";
     "task_launch_confirm_timeout" MILLIS, Is("300000"), Same, "A task of which nothing was heard this long after its launch is replaced.";
     "task_reservation_timeout" MILLIS, Is("20000"), Ignored("reservations arrive with persistent volumes in a later release"), "Wait for a new reservation.";
-    "reconciliation_initial_delay" MILLIS, Is("15000"), Same, "First look at all tasks after becoming leader.";
+    "reconciliation_initial_delay" MILLIS, Is("15000"), Ignored("tasks are reconciled as soon as the engine is connected"), "First look at all tasks after becoming leader.";
     "reconciliation_interval" MILLIS, Is("600000"), Same, "Pause between such looks.";
-    "scale_apps_initial_delay" MILLIS, Is("15000"), Same, "First check of the number of instances of every app.";
-    "scale_apps_interval" MILLIS, Is("300000"), Same, "Pause between such checks.";
-    "task_lost_expunge_initial_delay" MILLIS, Is("300000"), Same, "First look for unreachable instances to forget.";
-    "task_lost_expunge_interval" MILLIS, Is("30000"), Same, "Pause between such looks.";
-    "kill_chunk_size" SOME, Is("100"), Same, "Kills in flight at a time.";
+    "scale_apps_initial_delay" MILLIS, Is("15000"), Ignored("instances are compared with what is asked for after every event"), "First check of the number of instances of every app.";
+    "scale_apps_interval" MILLIS, Is("300000"), Ignored("instances are compared with what is asked for after every event"), "Pause between such checks.";
+    "task_lost_expunge_initial_delay" MILLIS, Is("300000"), Ignored("every unreachable instance has its own timer"), "First look for unreachable instances to forget.";
+    "task_lost_expunge_interval" MILLIS, Is("30000"), Ignored("every unreachable instance has its own timer"), "Pause between such looks.";
+    "kill_chunk_size" SOME, Is("100"), Ignored("kills are not rationed"), "Kills in flight at a time.";
     "kill_retry_timeout" MILLIS, Is("30000"), Same, "A kill that is not confirmed is repeated after this time.";
     "max_running_deployments" SOME, Is("100"), Same, "More deployments at a time are refused with 403.";
     "env_vars_prefix" TEXT, Unset, Same, "Put before the names of HOST, PORT0 and the like.";
@@ -365,11 +365,11 @@ Offers {
         "any: the app's role and '*'; unreserved: '*' only; reserved: the app's role only.";
     "new_group_enforce_role" one_of(&["off", "top"]), Is("off"), Same, "top: new top-level groups enforce their role.";
     "decline_offer_duration" MILLIS, Is("120000"), Same, "How long a declined offer stays away.";
-    "max_instances_per_offer" SOME, Is("5"), Same, "Instances launched from one offer at a time.";
-    "launch_tokens" SOME, Is("100"), Same, "Launches that may be unconfirmed at a time.";
-    "launch_token_refresh_interval" MILLIS, Is("30000"), Same, "Pause until unconfirmed launches no longer count.";
+    "max_instances_per_offer" SOME, Is("5"), Same, "Instances launched from one offer at a time. With --master local, which has one agent only, there is no limit unless this is given.";
+    "launch_tokens" SOME, Is("100"), Ignored("launches are not rationed"), "Launches that may be unconfirmed at a time.";
+    "launch_token_refresh_interval" MILLIS, Is("30000"), Ignored("launches are not rationed"), "Pause until unconfirmed launches no longer count.";
     "offer_matching_timeout" MILLIS, Is("3000"), Ignored("an offer is matched in microseconds"), "Time limit to match one offer.";
-    "min_revive_offers_interval" MILLIS, Is("5000"), Same, "The least pause between two calls for offers.";
+    "min_revive_offers_interval" MILLIS, Is("5000"), Same, "The least pause between two calls for offers. With --master local there is none unless this is given.";
     "suppress_offers" Toggle, ON, Same, "Ask for no offers while nothing waits.";
     "draining_seconds" SECONDS, Is("0"), Same, "Decline offers this long before a maintenance window.";
     "maintenance_mode" Toggle, ON, Same, "Decline offers of agents in maintenance.";

@@ -68,7 +68,11 @@ fn quality(parameter: &str) -> Option<u32> {
 }
 
 pub fn gzip(headers: &HeaderMap) -> bool {
-    let codings = headers.get_all(ACCEPT_ENCODING).iter().filter_map(|it| it.to_str().ok()).flat_map(|it| it.split(','));
+    let codings = headers
+        .get_all(ACCEPT_ENCODING)
+        .iter()
+        .filter_map(|it| it.to_str().ok())
+        .flat_map(|it| it.split(','));
     let mut any = false;
     for coding in codings {
         let mut parts = coding.split(';').map(str::trim);

@@ -97,7 +97,8 @@ impl Http {
         if let Some(auth) = &self.auth
             && !auth.allows(&parts.headers)
         {
-            let mut out = Out::message(StatusCode::UNAUTHORIZED, "Unauthorized: user and password are needed");
+            let mut out =
+                Out::message(StatusCode::UNAUTHORIZED, "Unauthorized: user and password are needed");
             out.headers.push((WWW_AUTHENTICATE, auth.challenge.clone()));
             return (out, parts.headers);
         }
@@ -132,7 +133,7 @@ impl Http {
         match route {
             Route::Ping => return (system::ping(&parts.headers), parts.headers),
             Route::Events => return self.events(parts, peer),
-            _ if !self.is_ready() => {
+            _ if !self.is_ready() && !self.becomes_ready().await => {
                 let text = "The server is starting: its state is being loaded";
                 return (error::message(503, text).into(), parts.headers);
             }
@@ -161,7 +162,9 @@ impl Http {
         let forms: &[Form] = match route {
             Route::Tasks | Route::AppTasks(Verb::Get, _) => &[Form::Json, Form::Text],
             Route::Prometheus => &[Form::Text],
-            Route::Ui | Route::UiRedirect | Route::Help | Route::Options(_) | Route::PodsProbe => return None,
+            Route::Ui | Route::UiRedirect | Route::Help | Route::Options(_) | Route::PodsProbe => {
+                return None;
+            }
             _ => &[Form::Json],
         };
         match accept::choose(&parts.headers, forms) {
@@ -176,7 +179,9 @@ impl Http {
                 let text = format!("The body is larger than {} bytes", body::REQUEST_BYTES_MAX);
                 Out::message(StatusCode::PAYLOAD_TOO_LARGE, text).closing()
             }
-            BodyError::TooSlow => Out::message(StatusCode::REQUEST_TIMEOUT, "The body did not arrive in time").closing(),
+            BodyError::TooSlow => {
+                Out::message(StatusCode::REQUEST_TIMEOUT, "The body did not arrive in time").closing()
+            }
             BodyError::Broken => Out::message(StatusCode::BAD_REQUEST, "The body is broken").closing(),
         }
     }

@@ -21,7 +21,8 @@ pub struct Auth {
 
 impl Auth {
     pub fn new(user: &str, password: &str, realm: &str) -> Auth {
-        let plain: String = realm.chars().filter(|c| (' '..='~').contains(c) && !matches!(c, '"' | '\\')).collect();
+        let plain: String =
+            realm.chars().filter(|c| (' '..='~').contains(c) && !matches!(c, '"' | '\\')).collect();
         Auth {
             expected: format!("{user}:{password}").into_bytes(),
             challenge: HeaderValue::from_str(&format!("Basic realm=\"{plain}\""))

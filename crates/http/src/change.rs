@@ -40,7 +40,8 @@ fn location(http: &Http, ask: &Ask, id: &PathId) -> String {
 fn deployed(reply: Reply) -> Answer {
     match reply {
         Reply::Deployed { version, deployment, .. } => {
-            Ok(Out::json(reply::deployment_result(version, deployment)).with(DEPLOYMENT_ID, &deployment.to_string()))
+            Ok(Out::json(reply::deployment_result(version, deployment))
+                .with(DEPLOYMENT_ID, &deployment.to_string()))
         }
         Reply::Plan(steps) => Ok(Out::json(deployment::dry_run(&steps))),
         Reply::Killed(instances) => Ok(Out::json(task::list(&instances))),
@@ -205,7 +206,11 @@ pub async fn edit_group(http: &Http, ask: &Ask, verb: Verb, id: &str) -> Out {
         let reply = http.asker.ask(command).await;
         let made = create && matches!(reply, Reply::Deployed { .. });
         let out = deployed(reply)?;
-        Ok(if made { out.status(StatusCode::CREATED).with(LOCATION, &location(http, ask, &group)) } else { out })
+        Ok(if made {
+            out.status(StatusCode::CREATED).with(LOCATION, &location(http, ask, &group))
+        } else {
+            out
+        })
     };
     merge(run().await)
 }

@@ -54,7 +54,8 @@ impl Gzip {
             return cell;
         }
         while !kept.is_empty()
-            && (kept.len() >= KEPT || kept.iter().map(|it| it.plain.len()).sum::<usize>() + plain.len() > KEPT_BYTES)
+            && (kept.len() >= KEPT
+                || kept.iter().map(|it| it.plain.len()).sum::<usize>() + plain.len() > KEPT_BYTES)
         {
             kept.remove(0);
         }

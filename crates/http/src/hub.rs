@@ -138,7 +138,8 @@ impl EventHub {
             for reader in readers {
                 let from = reader.next.load(Ordering::SeqCst).max(reader.joined.load(Ordering::SeqCst));
                 let lag = head.saturating_sub(from);
-                if lag > self.outstanding_max as u64 && self.waiting_for(&reader, from) > self.outstanding_max {
+                if lag > self.outstanding_max as u64 && self.waiting_for(&reader, from) > self.outstanding_max
+                {
                     self.cut(&reader);
                 } else {
                     reader.waker.wake();
@@ -366,15 +367,20 @@ mod tests {
         hub.subscribe(ask, Arc::new(Notify::new()))
     }
 
-    const GONE: &str = r#"{"eventType":"scheduler_disconnected_event","timestamp":"1970-01-01T00:00:00.005Z"}"#;
+    const GONE: &str =
+        r#"{"eventType":"scheduler_disconnected_event","timestamp":"1970-01-01T00:00:00.005Z"}"#;
 
     #[tokio::test]
     async fn frames() {
         let hub = Arc::new(EventHub::new(10, 100));
         hub.publish(event(1));
-        let mut stream = subscribe(&hub, Subscription { remote: "1.2.3.4".into(), ..Subscription::default() });
+        let mut stream =
+            subscribe(&hub, Subscription { remote: "1.2.3.4".into(), ..Subscription::default() });
         let first = poll(&mut stream);
-        assert!(first.starts_with(r#"event: event_stream_attached|data: {"remoteAddress":"1.2.3.4","#), "{first}");
+        assert!(
+            first.starts_with(r#"event: event_stream_attached|data: {"remoteAddress":"1.2.3.4","#),
+            "{first}"
+        );
         assert!(first.ends_with("}||"));
         assert_eq!(poll(&mut stream), "-");
         hub.publish(event(5));

@@ -38,6 +38,9 @@ mod serve;
 mod stats;
 mod system;
 
+/// How long a request waits for the state to be loaded before it is refused with 503.
+const LOADING_WAIT: Duration = Duration::from_secs(30);
+
 pub use hub::EventHub;
 pub use serve::serve;
 
@@ -76,7 +79,9 @@ pub enum Refused {
 pub struct Asker(Arc<SendCommand>);
 
 impl Asker {
-    pub fn new(send: impl Fn(Command, oneshot::Sender<Reply>) -> Result<(), Refused> + Send + Sync + 'static) -> Asker {
+    pub fn new(
+        send: impl Fn(Command, oneshot::Sender<Reply>) -> Result<(), Refused> + Send + Sync + 'static,
+    ) -> Asker {
         Asker(Arc::new(send))
     }
 
@@ -91,7 +96,9 @@ impl Asker {
         }
         // The loop drops what it can no longer answer; whether it was carried out is not known.
         receiver.await.unwrap_or_else(|_| {
-            unavailable("The server stopped before the change was confirmed; it may or may not have been made")
+            unavailable(
+                "The server stopped before the change was confirmed; it may or may not have been made",
+            )
         })
     }
 }
@@ -121,6 +128,7 @@ pub struct Http {
     requests: AtomicUsize,
     /// Set once the state is loaded; until then only `/ping` and what needs no state is answered.
     ready: AtomicBool,
+    loaded: tokio::sync::watch::Sender<bool>,
     began: Instant,
     led_since: std::sync::OnceLock<Instant>,
 }
@@ -134,7 +142,8 @@ impl Http {
         logging: Box<dyn Logging>,
         abdicate: Box<dyn Fn() + Send + Sync>,
     ) -> Http {
-        let auth = settings.credentials.as_ref().map(|(user, word)| auth::Auth::new(user, word, &settings.realm));
+        let auth =
+            settings.credentials.as_ref().map(|(user, word)| auth::Auth::new(user, word, &settings.realm));
         Http {
             leader_header: HeaderValue::from_str(&format!("http://{}", settings.advertised)).ok(),
             auth,
@@ -149,6 +158,7 @@ impl Http {
             stats: stats::HttpStats::default(),
             requests: AtomicUsize::new(0),
             ready: AtomicBool::new(false),
+            loaded: tokio::sync::watch::Sender::new(false),
             began: Instant::now(),
             led_since: std::sync::OnceLock::new(),
         }
@@ -158,6 +168,14 @@ impl Http {
     pub fn set_ready(&self) {
         self.led_since.get_or_init(Instant::now);
         self.ready.store(true, std::sync::atomic::Ordering::Release);
+        self.loaded.send_replace(true);
+    }
+
+    /// Loading takes moments, so whoever comes in between waits rather than being sent away.
+    async fn becomes_ready(&self) -> bool {
+        let mut loaded = self.loaded.subscribe();
+        let ready = tokio::time::timeout(LOADING_WAIT, loaded.wait_for(|it| *it)).await;
+        matches!(ready, Ok(Ok(_)))
     }
 
     fn is_ready(&self) -> bool {

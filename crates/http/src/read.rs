@@ -16,7 +16,8 @@ const LONG_LIST: usize = 256;
 
 /// A path that is none names nothing.
 fn app_path(text: &str) -> Result<PathId, Out> {
-    PathId::parse(text).map_err(|_| marathon_api::error::not_found(format_args!("App '/{text}' does not exist")).into())
+    PathId::parse(text)
+        .map_err(|_| marathon_api::error::not_found(format_args!("App '/{text}' does not exist")).into())
 }
 
 fn group_path(text: &str) -> Result<PathId, Out> {
@@ -82,19 +83,24 @@ impl AppFilter {
     }
 
     fn keeps(&self, spec: &AppSpec) -> bool {
-        let holds = |text: &str, part: &Option<String>| part.as_ref().is_none_or(|it| text.to_lowercase().contains(it));
+        let holds = |text: &str, part: &Option<String>| {
+            part.as_ref().is_none_or(|it| text.to_lowercase().contains(it))
+        };
         let cmd = match &spec.cmd {
             Some(cmd) => holds(cmd, &self.cmd),
             None => self.cmd.is_none(),
         };
-        cmd && holds(spec.id.as_str(), &self.id) && self.label.as_ref().is_none_or(|it| it.matches(&spec.labels))
+        cmd && holds(spec.id.as_str(), &self.id)
+            && self.label.as_ref().is_none_or(|it| it.matches(&spec.labels))
     }
 }
 
 pub fn app(http: &Http, ask: &Ask, id: &str) -> Out {
-    answer(app_path(id).and_then(|id| {
-        ok(apps::one(&http.views.load(), &id, Embed::parse(ask.query.all("embed")), now()))
-    }))
+    answer(
+        app_path(id).and_then(|id| {
+            ok(apps::one(&http.views.load(), &id, Embed::parse(ask.query.all("embed")), now()))
+        }),
+    )
 }
 
 pub fn apps_below(http: &Http, ask: &Ask, group: &str) -> Out {

@@ -155,10 +155,9 @@ fn resource<'a>(segments: &'a [&'a str], slash: bool) -> Option<(Allow, Pick<'a>
         ["v2", "info"] => (GET, one(Route::Info)),
         ["v2", "leader"] => (Allow(&[Get, Delete]), Box::new(Route::Leader)),
         ["v2", "events"] => (GET, one(Route::Events)),
-        ["v2", "pods"] => (
-            Allow(&[Get, Post]),
-            Box::new(|verb| if verb == Get { Route::Pods } else { Route::PodsOther }),
-        ),
+        ["v2", "pods"] => {
+            (Allow(&[Get, Post]), Box::new(|verb| if verb == Get { Route::Pods } else { Route::PodsOther }))
+        }
         ["v2", "pods", "::status"] => (GET, one(Route::Pods)),
         ["v2", "pods", ..] => (Allow(&[Get, Post, Put, Delete]), one(Route::PodsOther)),
         ["v2", "plugins"] => (GET, one(Route::Plugins)),

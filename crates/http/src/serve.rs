@@ -91,7 +91,12 @@ async fn tick(http: Arc<Http>) {
     }
 }
 
-async fn connection(stream: TcpStream, from: SocketAddr, http: Arc<Http>, mut stopped: watch::Receiver<bool>) {
+async fn connection(
+    stream: TcpStream,
+    from: SocketAddr,
+    http: Arc<Http>,
+    mut stopped: watch::Receiver<bool>,
+) {
     // Neither is vital.
     let _ = stream.set_nodelay(true);
     let _ = setsockopt(&stream, sockopt::TcpUserTimeout, &WRITE_TIMEOUT_MS);

@@ -33,7 +33,8 @@ pub fn leader(http: &Http, ask: &Ask, verb: Verb) -> Out {
         return Out::json(about::leader(&http.settings.advertised));
     }
     if ["backup", "restore"].iter().any(|it| ask.query.get(it).is_some()) {
-        let text = "backup and restore come with a later release of this server; stop it and copy its data_dir";
+        let text =
+            "backup and restore come with a later release of this server; stop it and copy its data_dir";
         return Out::message(StatusCode::UNPROCESSABLE_ENTITY, text);
     }
     (http.abdicate)();
@@ -87,7 +88,8 @@ impl LevelAsk {
         if body.iter().all(u8::is_ascii_whitespace) {
             return Err(error::empty("No content to map due to end-of-input").into());
         }
-        let json: serde_json::Value = serde_json::from_slice(body).map_err(|it| error::syntax(&it.to_string()))?;
+        let json: serde_json::Value =
+            serde_json::from_slice(body).map_err(|it| error::syntax(&it.to_string()))?;
         let shape = |path: &str, text: &str| Out::from(error::shape(&[Violation::new(path, text)]));
         let text = |key: &str| match json.get(key) {
             None | Some(serde_json::Value::Null) => Err(shape(&format!("/{key}"), "error.path.missing")),
@@ -98,7 +100,9 @@ impl LevelAsk {
         };
         let duration_seconds = match json.get("durationSeconds") {
             None | Some(serde_json::Value::Null) => None,
-            Some(value) => Some(value.as_u64().ok_or_else(|| shape("/durationSeconds", "error.expected.int"))?),
+            Some(value) => {
+                Some(value.as_u64().ok_or_else(|| shape("/durationSeconds", "error.expected.int"))?)
+            }
         };
         Ok(LevelAsk { logger: text("logger")?, level: text("level")?, duration_seconds })
     }
@@ -108,9 +112,7 @@ const LEVELS: [&str; 5] = ["trace", "debug", "info", "warn", "error"];
 
 fn set_level(http: &Http, body: &[u8]) -> Result<Out, Out> {
     let ask = LevelAsk::read(body)?;
-    let invalid = |path: &str, text: &str| {
-        Out::from(error::invalid(&[Violation::new(path, text)]))
-    };
+    let invalid = |path: &str, text: &str| Out::from(error::invalid(&[Violation::new(path, text)]));
     if ask.logger.is_empty() {
         return Err(invalid("/logger", "must not be empty"));
     }
@@ -170,7 +172,9 @@ pub fn help(http: &Http) -> Out {
              -d '{{\"id\":\"hello\",\"cmd\":\"sleep 600\",\"cpus\":0.1,\"mem\":32,\"instances\":1}}'"
         ),
         format!("curl {root}/v2/apps/hello"),
-        format!("curl -X PUT {root}/v2/apps/hello -H 'Content-Type: application/json' -d '{{\"instances\":3}}'"),
+        format!(
+            "curl -X PUT {root}/v2/apps/hello -H 'Content-Type: application/json' -d '{{\"instances\":3}}'"
+        ),
         format!("curl {root}/v2/events -H 'Accept: text/event-stream'"),
         format!("curl -X POST {root}/v2/apps/hello/restart"),
         format!("curl -X DELETE {root}/v2/apps/hello"),

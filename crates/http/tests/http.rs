@@ -80,7 +80,8 @@ fn app(id: &str) -> (PathId, Arc<App>) {
 
 fn view(apps: usize) -> View {
     let mut view = View::default();
-    let root = Group { id: PathId::root(), dependencies: vec![], enforce_role: false, version: Timestamp(1000) };
+    let root =
+        Group { id: PathId::root(), dependencies: vec![], enforce_role: false, version: Timestamp(1000) };
     view.groups.insert(PathId::root(), Arc::new(root));
     view.apps = (0..apps).map(|n| app(&format!("/app-{n}"))).collect();
     view
@@ -183,7 +184,9 @@ impl Client {
         let end = tokio::time::Instant::now() + PATIENCE;
         while !done(&self.buffer) {
             let read = tokio::time::timeout_at(end, self.stream.read(&mut piece)).await;
-            let read = read.unwrap_or_else(|_| panic!("no answer in {}", String::from_utf8_lossy(&self.buffer[..self.buffer.len().min(800)])));
+            let read = read.unwrap_or_else(|_| {
+                panic!("no answer in {}", String::from_utf8_lossy(&self.buffer[..self.buffer.len().min(800)]))
+            });
             match read {
                 Ok(0) | Err(_) => return false,
                 Ok(n) => self.buffer.extend_from_slice(&piece[..n]),
@@ -218,9 +221,14 @@ impl Client {
     }
 
     async fn ask(&mut self, method: &str, path: &str, headers: &str, body: &str) -> Answer {
-        let length = if body.is_empty() { String::new() } else { format!("Content-Length: {}\r\n", body.len()) };
-        let headers: String = headers.split('|').filter(|it| !it.is_empty()).map(|it| format!("{it}\r\n")).collect();
-        self.write(format!("{method} {path} HTTP/1.1\r\nHost: h:1\r\n{headers}{length}\r\n{body}").as_bytes()).await;
+        let length =
+            if body.is_empty() { String::new() } else { format!("Content-Length: {}\r\n", body.len()) };
+        let headers: String =
+            headers.split('|').filter(|it| !it.is_empty()).map(|it| format!("{it}\r\n")).collect();
+        self.write(
+            format!("{method} {path} HTTP/1.1\r\nHost: h:1\r\n{headers}{length}\r\n{body}").as_bytes(),
+        )
+        .await;
         self.answer(method == "HEAD").await.expect("an answer")
     }
 }
@@ -290,7 +298,12 @@ async fn reads() {
         ("POST /v2/pods", "Content-Type: application/json", 501, "Pods"),
         ("GET /v2/plugins", "", 200, r#"{"plugins":[]}"#),
         ("GET /metrics", "", 200, r#""marathon.apps.active.gauge":{"value":2.0}"#),
-        ("GET /metrics/prometheus", "", 200, "# TYPE marathon_apps_active_gauge gauge\nmarathon_apps_active_gauge 2.0\n"),
+        (
+            "GET /metrics/prometheus",
+            "",
+            200,
+            "# TYPE marathon_apps_active_gauge gauge\nmarathon_apps_active_gauge 2.0\n",
+        ),
         ("GET /logging", "", 200, r#"{"ROOT":"INFO"}"#),
         ("GET /config", "", 200, r#"{"http_port":"8080","zk":null}"#),
         ("GET /", "", 302, ""),
@@ -315,26 +328,69 @@ fn deployed(created: bool) -> Reply {
 async fn changes() {
     let server = start().await;
     let json = "Content-Type: application/json";
-    let result = r#"{"version":"1970-01-01T00:00:00.005Z","deploymentId":"00000000-0000-0000-0000-000000000000"}"#;
+    let result =
+        r#"{"version":"1970-01-01T00:00:00.005Z","deploymentId":"00000000-0000-0000-0000-000000000000"}"#;
     for (line, body, reply, status, part, command) in [
         ("POST /v2/apps", r#"{"id":"a","cmd":"x"}"#, deployed(true), 201, "", "edits: [(/a, Create("),
         ("PUT /v2/apps//a", r#"{"instances":2}"#, deployed(false), 200, result, "edits: [(/a, Merge("),
         ("PUT /v2/apps/a", r#"{"cmd":"x"}"#, deployed(true), 201, result, "force: false"),
-        ("PUT /v2/apps/a?force=True&partialUpdate=false", r#"{"cmd":"x"}"#, deployed(false), 200, result, "Replace("),
+        (
+            "PUT /v2/apps/a?force=True&partialUpdate=false",
+            r#"{"cmd":"x"}"#,
+            deployed(false),
+            200,
+            result,
+            "Replace(",
+        ),
         ("PATCH /v2/apps/a?force=true", r#"{"cmd":"x"}"#, deployed(false), 200, result, "force: true"),
         ("PUT /v2/apps", r#"[{"id":"/a","cmd":"x"}]"#, deployed(false), 200, result, "Merge("),
         ("PATCH /v2/apps", r#"[{"id":"/a","cmd":"x"}]"#, deployed(false), 200, result, "Patch("),
         ("DELETE /v2/apps/a", "", deployed(false), 200, result, "edits: [(/a, Delete)], force: true"),
         ("DELETE /v2/apps/a?force=False", "", deployed(false), 200, result, "force: false"),
-        ("POST /v2/apps/a/b/restart", "", deployed(false), 200, result, "edits: [(/a/b, Restart)], force: false"),
-        ("DELETE /v2/apps/a/tasks?host=h1", "", Reply::Killed(vec![]), 200, r#"{"tasks":[]}"#, "host: Some(\"h1\")"),
-        ("DELETE /v2/apps/a/tasks?host=*&scale=true", "", deployed(false), 200, result, "host: None }, scale: true"),
-        ("POST /v2/tasks/delete?wipe=true", r#"{"ids":[]}"#, Reply::Killed(vec![]), 200, "tasks", "wipe: true"),
+        (
+            "POST /v2/apps/a/b/restart",
+            "",
+            deployed(false),
+            200,
+            result,
+            "edits: [(/a/b, Restart)], force: false",
+        ),
+        (
+            "DELETE /v2/apps/a/tasks?host=h1",
+            "",
+            Reply::Killed(vec![]),
+            200,
+            r#"{"tasks":[]}"#,
+            "host: Some(\"h1\")",
+        ),
+        (
+            "DELETE /v2/apps/a/tasks?host=*&scale=true",
+            "",
+            deployed(false),
+            200,
+            result,
+            "host: None }, scale: true",
+        ),
+        (
+            "POST /v2/tasks/delete?wipe=true",
+            r#"{"ids":[]}"#,
+            Reply::Killed(vec![]),
+            200,
+            "tasks",
+            "wipe: true",
+        ),
         ("POST /v2/groups", r#"{"id":"/g"}"#, deployed(false), 201, result, "create: true"),
         ("PUT /v2/groups/g", r#"{"scaleBy":2}"#, deployed(false), 200, result, "scale_by: Some(2.0)"),
         ("PUT /v2/groups/g?dryRun=true", "{}", Reply::Plan(vec![]), 200, r#"{"steps":[]}"#, "dry_run: true"),
         ("PATCH /v2/groups/g", r#"{"enforceRole":true}"#, Reply::Done, 200, "", "enforce: Some(true)"),
-        ("DELETE /v2/groups/?force=true", "", deployed(false), 200, result, "DeleteGroup { group: /, force: true"),
+        (
+            "DELETE /v2/groups/?force=true",
+            "",
+            deployed(false),
+            200,
+            result,
+            "DeleteGroup { group: /, force: true",
+        ),
         (
             "DELETE /v2/deployments/00000000-0000-0000-0000-000000000000",
             "",
@@ -377,7 +433,10 @@ async fn changes() {
         assert_eq!(deployment.is_some(), answer.text().contains("deploymentId"), "{line}");
         let location = answer.header("location");
         assert_eq!(location.is_some(), status == 201, "{line}");
-        assert!(location.is_none_or(|it| it == "http://h:1/a" || it == "http://h:1/g"), "{line} {location:?}");
+        assert!(
+            location.is_none_or(|it| it == "http://h:1/a" || it == "http://h:1/g"),
+            "{line} {location:?}"
+        );
     }
 }
 
@@ -387,7 +446,13 @@ async fn changes_that_never_reach_the_loop() {
     for (line, headers, body, status, part) in [
         ("POST /v2/apps", "", "", 400, "Please specify data in JSON format"),
         ("POST /v2/apps", "", "{", 400, "Invalid JSON"),
-        ("POST /v2/apps", "Content-Type: application/x-www-form-urlencoded", "{}", 415, "Unsupported Media Type"),
+        (
+            "POST /v2/apps",
+            "Content-Type: application/x-www-form-urlencoded",
+            "{}",
+            415,
+            "Unsupported Media Type",
+        ),
         ("POST /v2/apps", "Content-Type: text/plain", "{}", 415, "Unsupported Media Type"),
         ("POST /v2/apps", "", "[]", 422, "error.expected.jsobject"),
         ("POST /v2/apps", "", r#"{"id":"a","cpus":"x"}"#, 422, "/cpus"),
@@ -403,7 +468,13 @@ async fn changes_that_never_reach_the_loop() {
         ("POST /logging", "", r#"{"logger":"","level":"info"}"#, 422, "/logger"),
         ("POST /logging", "", r#"{"logger":"x","level":"loud"}"#, 422, "/level"),
         ("POST /logging", "", r#"{"logger":"x"}"#, 422, "/level"),
-        ("POST /logging", "", r#"{"logger":"x","level":"Debug","durationSeconds":3}"#, 200, r#""durationSeconds":3"#),
+        (
+            "POST /logging",
+            "",
+            r#"{"logger":"x","level":"Debug","durationSeconds":3}"#,
+            200,
+            r#""durationSeconds":3"#,
+        ),
         ("DELETE /v2/leader?backup=file:///x", "", "", 422, "backup"),
     ] {
         expect(&server.ask(line, headers, body).await, line, status, part);
@@ -441,7 +512,10 @@ async fn headers_of_every_answer() {
         assert_eq!(answer.header("access-control-allow-origin"), None);
     }
     let options = server.ask("OPTIONS /v2/apps", "", "").await;
-    assert_eq!((options.status, options.header("allow")), (200, Some("GET, HEAD, POST, PUT, PATCH, OPTIONS")));
+    assert_eq!(
+        (options.status, options.header("allow")),
+        (200, Some("GET, HEAD, POST, PUT, PATCH, OPTIONS"))
+    );
     assert_eq!(server.ask("PUT /ping", "", "").await.header("allow"), Some("GET, HEAD, OPTIONS"));
 }
 
@@ -487,8 +561,12 @@ async fn passwords() {
     let credentials = Some(("ann".to_owned(), "s:p".to_owned()));
     let server = start_with(Settings { credentials, ..settings() }, 1, 100).await;
     let good = "Authorization: Basic YW5uOnM6cA==";
-    for line in ["GET /ping", "GET /v2/apps", "OPTIONS /v2/apps", "GET /nope", "GET /metrics", "GET /v2/events"] {
-        for headers in ["", "Authorization: Basic YW5uOg==", "Authorization: Bearer x", "Authorization: Basic"] {
+    for line in
+        ["GET /ping", "GET /v2/apps", "OPTIONS /v2/apps", "GET /nope", "GET /metrics", "GET /v2/events"]
+    {
+        for headers in
+            ["", "Authorization: Basic YW5uOg==", "Authorization: Bearer x", "Authorization: Basic"]
+        {
             let answer = server.ask(line, headers, "").await;
             assert_eq!(answer.status, 401, "{line} {headers}");
             assert_eq!(answer.header("www-authenticate"), Some("Basic realm=\"Mesosphere\""));
@@ -541,7 +619,8 @@ async fn until(holds: impl Fn() -> bool) {
 #[tokio::test(flavor = "multi_thread")]
 async fn cross_origin() {
     let origins = |list: &[&str]| Some(list.iter().map(|it| (*it).to_owned()).collect());
-    let listed = start_with(Settings { origins: origins(&["http://a", "http://b"]), ..settings() }, 1, 100).await;
+    let listed =
+        start_with(Settings { origins: origins(&["http://a", "http://b"]), ..settings() }, 1, 100).await;
     let any = start_with(Settings { origins: origins(&["*"]), ..settings() }, 1, 100).await;
     for (server, asked, want) in [
         (&listed, "Origin: http://a", Some("http://a")),
@@ -665,24 +744,34 @@ async fn stream(server: &Server, path: &str, headers: &str) -> (Client, Answer) 
 #[tokio::test(flavor = "multi_thread")]
 async fn events() {
     let server = start().await;
-    let (mut client, head) = stream(&server, "/v2/events?plan-format=light", "Accept-Encoding: gzip\r\n").await;
+    let (mut client, head) =
+        stream(&server, "/v2/events?plan-format=light", "Accept-Encoding: gzip\r\n").await;
     assert_eq!(head.header("content-type"), Some("text/event-stream;charset=UTF-8"));
     assert_eq!(head.header("connection"), Some("close"));
     assert_eq!(head.header("content-encoding"), None);
     assert_eq!(head.header("cache-control"), Some("no-cache, no-store, must-revalidate"));
-    assert!(client.until(|it| find(it, b"event: event_stream_attached\r\ndata: {\"remoteAddress\":\"127.0.0.1\"").is_some()).await);
+    assert!(
+        client
+            .until(|it| find(it, b"event: event_stream_attached\r\ndata: {\"remoteAddress\":\"127.0.0.1\"")
+                .is_some())
+            .await
+    );
     server.hub.publish(notice(What::SchedulerDisconnected));
-    let frame = b"event: scheduler_disconnected_event\r\ndata: {\"eventType\":\"scheduler_disconnected_event\",";
+    let frame =
+        b"event: scheduler_disconnected_event\r\ndata: {\"eventType\":\"scheduler_disconnected_event\",";
     assert!(client.until(|it| find(it, frame).is_some()).await);
     assert!(find(&client.buffer, b"\nid: ").is_none());
 
-    let (mut picky, _) = stream(&server, "/v2/events?event_type=x&event_type=event_stream_detached", "").await;
+    let (mut picky, _) =
+        stream(&server, "/v2/events?event_type=x&event_type=event_stream_detached", "").await;
     drop(client);
     assert!(picky.until(|it| find(it, b"event: event_stream_detached\r\n").is_some()).await);
     assert!(find(&picky.buffer, b"event_stream_attached").is_none());
 
     let (mut resumed, _) = stream(&server, "/v2/events", "Last-Event-ID: 1\r\n").await;
-    assert!(resumed.until(|it| find(it, b"id: 2\r\nevent: scheduler_disconnected_event\r\n").is_some()).await);
+    assert!(
+        resumed.until(|it| find(it, b"id: 2\r\nevent: scheduler_disconnected_event\r\n").is_some()).await
+    );
     let (mut lost, _) = stream(&server, "/v2/events", "Last-Event-ID: what\r\n").await;
     assert!(lost.until(|it| find(it, b"event: event_stream_gap\r\n").is_some()).await);
 }
@@ -706,7 +795,10 @@ async fn a_reader_that_does_not_read_is_cut_off() {
     };
     tokio::time::timeout(PATIENCE, flood).await.expect("the slow reader was never cut off");
     server.hub.publish(notice(What::StreamAttached { remote: "the end".into() }));
-    assert!(tokio::time::timeout(PATIENCE, reading).await.unwrap().unwrap(), "the quick reader lost its stream");
+    assert!(
+        tokio::time::timeout(PATIENCE, reading).await.unwrap().unwrap(),
+        "the quick reader lost its stream"
+    );
     assert!(!slow.until(|_| false).await);
 }
 

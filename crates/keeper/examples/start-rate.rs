@@ -17,29 +17,38 @@ fn main() {
         std::process::exit(marathon_keeper::main(&args[1..]));
     }
     let count: usize = args.first().map_or(500, |it| it.parse().unwrap());
-    let limits = Limits { cpu_shares_milli: 100, cpu_quota_milli: Some(1000), memory_bytes: Some(64 << 20) };
+    let limits = Limits { cpu_shares_milli: 100, cpu_quota_milli: None, memory_bytes: Some(64 << 20) };
     for round in 1..=3 {
         let raw = raw(count);
         let plain = kept(count, None);
         let limited = kept(count, Some(limits));
-        println!(
-            "round {round}: raw {raw:.0}/s; keeper {plain:.0}/s ({:.2}); with limits {limited:.0}/s ({:.2})",
-            plain / raw,
-            limited / raw
-        );
+        let quota = kept(count, Some(Limits { cpu_quota_milli: Some(1000), ..limits }));
+        let row = [("plain", plain), ("limited", limited), ("with quota too", quota)];
+        let row = row.map(|(name, rate)| format!("{name} {rate:.0}/s ({:.2})", rate / raw));
+        println!("round {round}: raw {raw:.0}/s; keeper: {}", row.join(", "));
     }
 }
 
 fn raw(count: usize) -> f64 {
+    let before = cpu_us("self");
     let begun = Instant::now();
     let spawn = || Command::new("/bin/sleep").arg("1000").stdin(Stdio::null()).spawn().unwrap();
     let mut children: Vec<Child> = (0..count).map(|_| spawn()).collect();
     let rate = count as f64 / begun.elapsed().as_secs_f64();
+    println!("  raw: {:.0} us of cpu per start", (cpu_us("self") - before) / count as f64);
     for child in &mut children {
         child.kill().unwrap();
         child.wait().unwrap();
     }
     rate
+}
+
+/// Processor time a process has used so far.
+fn cpu_us(pid: &str) -> f64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let (_, rest) = stat.rsplit_once(") ").unwrap();
+    let ticks: Vec<f64> = rest.split(' ').skip(11).take(2).map(|it| it.parse().unwrap()).collect();
+    (ticks[0] + ticks[1]) * 10_000.0
 }
 
 fn kept(count: usize, limits: Option<Limits>) -> f64 {
@@ -60,6 +69,7 @@ fn kept(count: usize, limits: Option<Limits>) -> f64 {
     }
     let rate = count as f64 / begun.elapsed().as_secs_f64();
     let mut client = sender.join().unwrap();
+    println!("  keeper: {:.0} us of cpu per start", cpu_us(&pid.to_string()) / count as f64);
     let memory = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap();
     let line = |name: &str| memory.lines().find(|it| it.starts_with(name)).unwrap_or_default().to_owned();
     println!("  keeper with {count} tasks: {}  {}", line("Pss:"), line("Private_Dirty:"));

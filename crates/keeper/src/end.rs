@@ -14,6 +14,7 @@ use nix::unistd::Pid;
 
 use crate::journal::{Record, Slot};
 use crate::keeper::{Keeper, Source};
+use crate::procfs::Owner;
 use crate::protocol::{End, Event, How};
 use crate::task::{Ending, Phase, Reports, Watch};
 use crate::{note, procfs, wall_ms};
@@ -24,6 +25,8 @@ const SETTLE_MAX_MS: u64 = 10_000;
 const REAP_MAX_MS: u64 = 1000;
 /// Pause between two SIGKILLs to something that stays.
 const KILL_AGAIN_MS: u64 = 50;
+/// Looks at a process that might belong to an ended task, before it is taken for somebody else's.
+const UNCLEAR_TRIES: u32 = 5;
 const REAPED_PER_ROUND: usize = 256;
 const REPORT_LINE_MAX: usize = 4096;
 pub const KEEPER_DIED: &str = "its keeper had died";
@@ -149,7 +152,7 @@ impl Keeper {
     /// Kills what the main process left behind; tells whether there was anything.
     fn kill_rest(&mut self, slot: Slot, strangers: &[procfs::Stat]) -> bool {
         let Some(task) = self.tasks.get(slot) else { return false };
-        let Phase::Ending(live, _) = &task.phase else { return false };
+        let Phase::Ending(live, ending) = &task.phase else { return false };
         if let Some(group) = &task.kept.group {
             return group.kill();
         }
@@ -157,26 +160,30 @@ impl Keeper {
         // Long after the end of a process another may have its number, and lead another session.
         let fresh = !matches!(live.watch, Watch::Nothing);
         let ours = matches!(live.watch, Watch::Child);
+        let patient = ending.tries < UNCLEAR_TRIES;
         let id = task.id.clone();
-        let belongs = |it: &procfs::Stat| {
-            (fresh && it.session == main) || procfs::task_of(it.pid).as_deref() == Some(&*id)
+        let mut rest = Vec::new();
+        let mut unclear = false;
+        let mut look = |it: &procfs::Stat| match procfs::owner(it.pid) {
+            _ if fresh && it.session == main => rest.push(it.pid),
+            Owner::Task(owner) if *owner == *id => rest.push(it.pid),
+            Owner::Unclear => unclear = true,
+            Owner::Task(_) | Owner::Nobody => {}
         };
-        let mut rest: Vec<i32> = strangers.iter().filter(|it| belongs(it)).map(|it| it.pid).collect();
+        strangers.iter().for_each(&mut look);
         if !ours {
             // Its orphans went to another reaper than us.
             let all = self.processes.get_or_insert_with(procfs::all);
             let candidates = all.iter().filter(|it| it.session == main || it.parent == 1);
-            let orphans = candidates.filter(|it| self.tasks.of_pid(it.pid).is_none() && belongs(it));
-            let orphans: Vec<i32> = orphans.map(|it| it.pid).collect();
-            rest.extend(procfs::descendants(&orphans, all));
-            rest.extend(orphans);
+            candidates.filter(|it| self.tasks.of_pid(it.pid).is_none()).for_each(&mut look);
+            rest.extend(procfs::descendants(&rest, all));
             // The next look needs a fresh list.
             self.processes = None;
         }
         for pid in &rest {
             send(*pid, SIGKILL);
         }
-        !rest.is_empty()
+        !rest.is_empty() || (unclear && patient)
     }
 
     /// Nothing is left of the task but what waits in its pipes.
@@ -267,7 +274,7 @@ impl Keeper {
         roots.extend(all.iter().filter(|it| it.pid != main && it.session == main).map(|it| it.pid));
         let orphans = all.iter().filter(|it| it.parent == own || (adopted && it.parent == 1));
         let orphans = orphans.filter(|it| self.tasks.of_pid(it.pid).is_none() && it.session != main);
-        roots.extend(orphans.filter(|it| procfs::task_of(it.pid).as_deref() == Some(&*id)).map(|it| it.pid));
+        roots.extend(orphans.filter(|it| procfs::belongs_to(it.pid, &id)).map(|it| it.pid));
         let grouped = |pid: i32| all.iter().any(|it| it.pid == pid && it.group == main);
         let others = procfs::descendants(&roots, all);
         let others: Vec<i32> =

@@ -162,7 +162,7 @@ impl Keeper {
         self.settle();
         self.keep_journal();
         self.send();
-        if count == 0 || self.chores.len() > CHORES_MAX {
+        if (count == 0 && !self.requests_wait()) || self.chores.len() > CHORES_MAX {
             self.do_chores();
         }
         self.watch_lifetime();
@@ -183,7 +183,7 @@ impl Keeper {
     /// Zero while there is work at hand; else until the next deadline.
     fn sleep_ms(&self) -> EpollTimeout {
         let now = boottime_ms();
-        let waiting = self.connections.values().any(|it| !it.closing && it.has_line() && !it.congested());
+        let waiting = self.requests_wait();
         let deadline = [self.tasks.next_timer(), self.lonely_deadline()].into_iter().flatten().min();
         let ms = match deadline {
             _ if waiting || !self.chores.is_empty() => 0,
@@ -191,6 +191,10 @@ impl Keeper {
             None => SLEEP_MAX_MS,
         };
         EpollTimeout::try_from(ms).unwrap_or(EpollTimeout::ZERO)
+    }
+
+    fn requests_wait(&self) -> bool {
+        self.connections.values().any(|it| !it.closing && it.has_line() && !it.congested())
     }
 
     fn accept(&mut self) {

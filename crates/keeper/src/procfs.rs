@@ -54,14 +54,31 @@ pub fn own_children() -> Option<Vec<i32>> {
 /// out of their environment.
 const MARKER: &str = "MESOS_TASK_ID=";
 
-/// The task a process was started for, as far as its environment tells.
-pub fn task_of(pid: i32) -> Option<String> {
-    marked(&fs::read(format!("/proc/{pid}/environ")).ok()?)
+/// Whose a process is, as far as its environment tells.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Owner {
+    Task(String),
+    Nobody,
+    /// It has no environment to look at: it is just becoming another program, or on its way out with
+    /// children that are still its own, or was started without one.
+    Unclear,
 }
 
-fn marked(environ: &[u8]) -> Option<String> {
-    let value = environ.split(|byte| *byte == 0).find_map(|it| it.strip_prefix(MARKER.as_bytes()))?;
-    String::from_utf8(value.to_vec()).ok()
+pub fn owner(pid: i32) -> Owner {
+    owner_in(&fs::read(format!("/proc/{pid}/environ")).unwrap_or_default())
+}
+
+pub fn belongs_to(pid: i32, task: &str) -> bool {
+    matches!(owner(pid), Owner::Task(it) if it == task)
+}
+
+fn owner_in(environ: &[u8]) -> Owner {
+    if environ.is_empty() {
+        return Owner::Unclear;
+    }
+    let value = environ.split(|byte| *byte == 0).find_map(|it| it.strip_prefix(MARKER.as_bytes()));
+    let text = value.and_then(|it| String::from_utf8(it.to_vec()).ok());
+    text.map_or(Owner::Nobody, Owner::Task)
 }
 
 /// Changes with every boot, and with nothing else.
@@ -118,14 +135,15 @@ mod tests {
 
     #[test]
     fn markers_are_whole_variables() {
-        let rows: [(&[u8], Option<&str>); 4] = [
-            (b"A=b\0MESOS_TASK_ID=t.1\0", Some("t.1")),
-            (b"MESOS_TASK_ID=t\0Z=1", Some("t")),
-            (b"XMESOS_TASK_ID=t\0", None),
-            (b"", None),
+        let task = |name: &str| Owner::Task(name.to_owned());
+        let rows: [(&[u8], Owner); 4] = [
+            (b"A=b\0MESOS_TASK_ID=t.1\0", task("t.1")),
+            (b"MESOS_TASK_ID=t\0Z=1", task("t")),
+            (b"XMESOS_TASK_ID=t\0", Owner::Nobody),
+            (b"", Owner::Unclear),
         ];
         for (environ, expected) in rows {
-            assert_eq!(marked(environ).as_deref(), expected);
+            assert_eq!(owner_in(environ), expected);
         }
     }
 

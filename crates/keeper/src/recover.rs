@@ -89,7 +89,7 @@ impl Keeper {
         }
         let all = self.processes.get_or_insert_with(procfs::all);
         for it in all.iter().filter(|it| it.pid != nix::unistd::getpid().as_raw()) {
-            if procfs::task_of(it.pid).as_deref() == Some(saved.task.as_str()) {
+            if procfs::belongs_to(it.pid, &saved.task) {
                 let _ = kill(Pid::from_raw(it.pid), Signal::SIGKILL);
             }
         }

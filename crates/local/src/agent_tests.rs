@@ -30,7 +30,7 @@ fn task(name: &str) -> TaskId {
 }
 
 /// `name`, `name!` (with an image) or `name?` (with a health check), then `@port` and `*cpus`.
-fn launch(text: &str) -> Launch {
+pub fn launch(text: &str) -> Launch {
     let (rest, cpus) = text.split_once('*').unwrap_or((text, "1"));
     let (name, port) = rest.split_once('@').unwrap_or((rest, ""));
     let image = name.ends_with('!').then(|| marathon_model::app::Container {
@@ -555,4 +555,117 @@ fn a_new_keeper_is_brought_in_line() {
     desk.play("prepared d", "keep: launch d");
     desk.play("lost", "disconnected");
     desk.play("lost", "");
+}
+
+/// Any order of events, also senseless ones: what is offered and taken never exceeds the machine, and
+/// the updates of each task make sense.
+#[test]
+fn any_history_keeps_the_books() {
+    for seed in 0..400 {
+        history(seed);
+    }
+}
+
+fn history(seed: u64) {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut draw = |below: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state % below as u64) as usize
+    };
+    let mut desk = Desk::new("cpus:4;mem:200;ports:[1-6]", &["*"]);
+    let mut offers: Vec<Offer> = Vec::new();
+    let mut updates: Vec<(TaskId, UpdateId)> = Vec::new();
+    let mut told: BTreeMap<TaskId, Vec<TaskState>> = BTreeMap::new();
+    let mut count = 0;
+    let mut names: Vec<String> = Vec::new();
+    let mut input = Input::Welcome(Vec::new());
+    for _ in 0..120 {
+        desk.seconds += draw(20) as u64;
+        let now = Now { wall: Timestamp(1), tick: Tick(desk.seconds * 1000) };
+        let mut effects = Vec::new();
+        desk.agent.step(input, now, &mut effects);
+        desk.agent.settle(now, &mut Vec::new, &mut effects);
+        for effect in effects {
+            match effect {
+                Effect::Tell(EngineEvent::Offers(new)) => offers.extend(new),
+                Effect::Tell(EngineEvent::Disconnected) => offers.clear(),
+                Effect::Tell(EngineEvent::Status(status)) => {
+                    let TaskStatus { task, state, update, .. } = status;
+                    if let Some(update) = update.filter(|it| !updates.contains(&(task.clone(), *it))) {
+                        told.entry(task.clone()).or_default().push(state);
+                        updates.push((task, update));
+                    }
+                }
+                _ => {}
+            }
+        }
+        books_are_in_order(&desk.agent, &offers, seed);
+        for (task, states) in &told {
+            let terminal = states.iter().position(|it| crate::updates::is_terminal(*it));
+            assert!(terminal.is_none_or(|it| it + 1 == states.len()), "seed {seed}: {task} {states:?}");
+            let runs = states.iter().filter(|it| **it == TaskState::Running).count();
+            assert!(runs <= 1 && states.len() <= 4, "seed {seed}: {task} {states:?}");
+        }
+
+        let name = if names.is_empty() { "none".to_owned() } else { names[draw(names.len())].clone() };
+        let id = task(&name);
+        input = match draw(12) {
+            0 | 1 if !offers.is_empty() => {
+                let offer = offers.swap_remove(draw(offers.len()));
+                let free = |it: &marathon_model::resources::Resource| match &it.amount {
+                    Amount::Ports(ranges) => ranges.first().map(|it| it.first),
+                    _ => None,
+                };
+                let port = offer.resources.iter().find_map(free).map(|it| it.to_string()).unwrap_or_default();
+                let mut text = Vec::new();
+                for at in 0..1 + draw(3) {
+                    count += 1;
+                    names.push(format!("t{count}"));
+                    let port = if at == 0 { &port } else { "" };
+                    text.push(format!("t{count}{}@{port}*0.7", if draw(4) == 0 { "!" } else { "" }));
+                }
+                let launches = text.iter().map(|it| launch(it)).collect();
+                Input::Call(Call::Accept { offer: offer.id, launches })
+            }
+            2 if !offers.is_empty() => {
+                let offer = offers.swap_remove(draw(offers.len()));
+                Input::Call(Call::Decline { offers: vec![offer.id], hold: Duration::from_secs(5) })
+            }
+            3 => Input::Call(Call::Revive),
+            4 => Input::Prepared { task: id, process: Ok(Box::new(process())) },
+            5 => Input::Keeper(Event::Started { task: id.to_string(), pid: 1 }),
+            6 => Input::Keeper(Event::Said { task: id.to_string(), line: said("started") }),
+            7 => Input::Keeper(Event::Ended { task: id.to_string(), end: end("exit1") }),
+            8 => Input::Call(Call::Kill { task: id, agent: None, grace: None }),
+            9 | 10 if !updates.is_empty() => {
+                let (task, update) = updates[draw(updates.len())].clone();
+                Input::Call(Call::Acknowledge { task, agent: AgentId::new("S0"), update })
+            }
+            11 if draw(4) == 0 => Input::KeeperLost,
+            11 => Input::Welcome(Vec::new()),
+            _ => Input::Woke,
+        };
+    }
+    assert!(2 < count, "seed {seed} did nothing");
+}
+
+fn books_are_in_order(agent: &Agent, offers: &[Offer], seed: u64) {
+    let mut cpus = Milli::ZERO;
+    let mut ports = Vec::new();
+    for launch in agent.live() {
+        cpus = cpus + launch.resources.cpus;
+        ports.extend(launch.host_ports.iter().copied());
+    }
+    for resource in offers.iter().flat_map(|it| &it.resources) {
+        match &resource.amount {
+            Amount::Cpus(n) => cpus = cpus + *n,
+            Amount::Ports(ranges) => ports.extend(ranges.iter().flat_map(|it| it.first..=it.last)),
+            _ => {}
+        }
+    }
+    assert!(cpus <= Milli::from_whole(4), "seed {seed}: {cpus} cpus");
+    ports.sort_unstable();
+    assert!(ports.windows(2).all(|it| it[0] != it[1]), "seed {seed}: {ports:?}");
 }

@@ -165,6 +165,14 @@ fn connect(
     config.resources = complete(config.resources, &config.dir);
     let places = Places { dir: config.dir.clone() };
     places.create().map_err(folder(&config.dir))?;
+    if nix::unistd::geteuid().is_root()
+        && let Some(folder) = sandbox::barrier(&places.sandboxes())
+    {
+        tracing::warn!(
+            folder = %folder.display(),
+            "tasks with a user of their own cannot reach their sandboxes; `chmod o+x` of this folder helps"
+        );
+    }
     let identity = Identity::of(&config.dir).map_err(folder(&config.dir))?;
     let seed = identity::random().map_err(folder(&config.dir))?;
     let agent = Agent::new(about(&config, &identity, seed));

@@ -307,3 +307,161 @@ fn place_volume(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use marathon_model::offer::TaskNetwork;
+
+    use super::*;
+    use crate::agent_tests::launch;
+
+    struct Bench {
+        _dir: tempfile::TempDir,
+        prepare: Prepare,
+        sandbox: PathBuf,
+    }
+
+    fn bench(change: impl FnOnce(&mut LocalConfig)) -> Bench {
+        let dir = tempfile::tempdir().unwrap();
+        let mut config = LocalConfig::new(dir.path().to_owned(), "/bin/marathon".into(), "1");
+        change(&mut config);
+        let places = Places { dir: dir.path().to_owned() };
+        places.create().unwrap();
+        let (agent, framework) = (AgentId::new("S0"), FrameworkId::new("F"));
+        let prepare = Prepare { config: Arc::new(config), places, agent, framework };
+        let sandbox = dir.path().join("box");
+        fs::create_dir(&sandbox).unwrap();
+        Bench { _dir: dir, prepare, sandbox }
+    }
+
+    fn process(bench: &Bench, launch: Launch) -> Result<Process, String> {
+        bench.prepare.process(&Arc::new(launch), &bench.sandbox, None)
+    }
+
+    #[test]
+    fn limits_follow_requests_and_limits() {
+        use CpuOrMemLimit::{Amount, Unlimited};
+        let check = |hard: bool,
+                     cpu: Option<CpuOrMemLimit>,
+                     mem: Option<CpuOrMemLimit>,
+                     want: (Option<u64>, Option<u64>)| {
+            let bench = bench(|it| it.cpu_hard_limit = hard);
+            let mut launch = launch("a*0.5");
+            (launch.cpu_limit, launch.mem_limit) = (cpu, mem);
+            launch.resources.mem = Milli::from_whole(64);
+            let limits = process(&bench, launch).unwrap().limits.unwrap();
+            assert_eq!((limits.cpu_quota_milli, limits.memory_bytes.map(|it| it >> 20)), want);
+            assert_eq!(limits.cpu_shares_milli, 500);
+        };
+        check(false, None, None, (None, Some(64)));
+        check(true, None, None, (Some(500), Some(64)));
+        check(true, Some(Unlimited), Some(Unlimited), (None, None));
+        check(
+            false,
+            Some(Amount(Milli(1500))),
+            Some(Amount(Milli::from_whole(100))),
+            (Some(1500), Some(100)),
+        );
+        check(false, None, Some(Amount(Milli::from_whole(1))), (None, Some(32)));
+        let without = bench(|it| it.isolation = false);
+        assert_eq!(process(&without, launch("a")).unwrap().limits, None);
+    }
+
+    #[test]
+    fn commands_become_arguments() {
+        let bench = bench(|_| ());
+        let check = |command: Command, want: Result<&[&str], ()>| {
+            let mut launch = launch("a");
+            launch.command = command;
+            let got = process(&bench, launch).map(|it| it.argv).map_err(|_| ());
+            assert_eq!(got, want.map(|it| it.iter().map(|it| (*it).to_owned()).collect()));
+        };
+        check(Command::Shell("a | b".to_owned()), Ok(&["/bin/sh", "-c", "a | b"]));
+        check(Command::Args(vec!["x".to_owned(), "y z".to_owned()]), Ok(&["x", "y z"]));
+        check(Command::Args(vec![]), Err(()));
+        check(Command::Image, Err(()));
+    }
+
+    #[test]
+    fn secrets_are_files_of_one_folder() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("db")).unwrap();
+        fs::write(dir.path().join("db/password"), "hush").unwrap();
+        let bench = bench(|it| it.secrets_dir = Some(dir.path().to_owned()));
+        let check = |source: &str, want: Result<&str, &str>| {
+            let mut launch = launch("a");
+            launch.env.insert("P".to_owned(), "weaker".to_owned());
+            launch.secret_env.insert("P".to_owned(), source.to_owned());
+            let got = process(&bench, launch);
+            let value = |it: Process| {
+                assert!(!it.tag.contains("hush"));
+                it.env.into_iter().find(|(name, _)| name == "P").unwrap().1
+            };
+            let got = got.map(value);
+            assert!(
+                match (&got, want) {
+                    (Ok(got), Ok(want)) => got == want,
+                    (Err(got), Err(want)) => got.contains(want),
+                    _ => false,
+                },
+                "{source}: {got:?}"
+            );
+        };
+        check("db/password", Ok("hush"));
+        check("/db/password", Ok("hush"));
+        check("db/other", Err("Secret 'db/other' is not available: No such file"));
+        for source in ["", "../x", "db/../../x", "./db/password"] {
+            check(source, Err("is not available: this is no legal name"));
+        }
+    }
+
+    #[test]
+    fn volumes_of_plain_processes_are_links() {
+        let host = tempfile::tempdir().unwrap();
+        let there = host.path().display().to_string();
+        fs::write(host.path().join("f"), "x").unwrap();
+        let bench = bench(|_| ());
+        let place = |container_path: &str, source: VolumeSource| {
+            let volume = Volume { container_path: container_path.to_owned(), read_only: false, source };
+            place_volume(&volume, &bench.sandbox, &|_: &str| Ok(b"hush".to_vec()))
+        };
+        let at = |host_path: &str| VolumeSource::Host { host_path: host_path.to_owned() };
+        place("data/in", at(&there)).unwrap();
+        assert_eq!(fs::read_to_string(bench.sandbox.join("data/in/f")).unwrap(), "x");
+        place("mine", at("below/here")).unwrap();
+        assert!(fs::metadata(bench.sandbox.join("mine")).unwrap().is_dir());
+        place(&there, at(&there)).unwrap();
+        place("s", VolumeSource::Secret { secret: "s".to_owned() }).unwrap();
+        assert_eq!(fs::read_to_string(bench.sandbox.join("s")).unwrap(), "hush");
+        for (path, source) in [
+            ("/data", at(&there)),
+            ("../up", at(&there)),
+            ("gone", at("/no/such/folder")),
+            ("up", at("../../etc")),
+            ("data/in/f", VolumeSource::Secret { secret: "s".to_owned() }),
+        ] {
+            place(path, source).unwrap_err();
+        }
+        assert_eq!(fs::read_to_string(host.path().join("f")).unwrap(), "x");
+    }
+
+    #[test]
+    fn a_container_is_described_in_a_private_file() {
+        use std::os::unix::fs::MetadataExt;
+        let bench = bench(|_| ());
+        let mut launch = launch("a!");
+        launch.kill_grace = Some(Duration::from_secs(9));
+        launch.network = TaskNetwork::Bridge;
+        let process = process(&bench, launch).unwrap();
+        assert_eq!(process.argv[..3], ["/bin/marathon", "docker-run", "--remove-spec"]);
+        assert!(process.reports && process.limits.is_none() && process.identity.is_none());
+        let path = Path::new(process.argv.last().unwrap());
+        assert_eq!(fs::metadata(path).unwrap().mode() & 0o777, 0o600);
+        let spec: RunSpec = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
+        assert_eq!((spec.image.as_str(), spec.owner.as_str(), spec.grace.as_secs()), ("i", "S0", 9));
+        assert_eq!((spec.limits.cpu_shares_milli, spec.limits.memory_bytes), (1000, Some(32 << 20)));
+        assert!(!spec.env.iter().any(|(name, _)| name == "HOME" || name == "PATH"));
+    }
+}

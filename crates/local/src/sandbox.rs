@@ -215,6 +215,14 @@ pub fn give_to(path: &Path, owner: &Identity) -> io::Result<()> {
     Ok(())
 }
 
+/// The first folder on the way to `path` that not everybody may pass, if there is one. Tasks with a user
+/// of their own could not reach their sandboxes.
+pub fn barrier(path: &Path) -> Option<PathBuf> {
+    let closed = |it: &&Path| fs::metadata(it).is_ok_and(|meta| meta.mode() & 0o1 == 0);
+    let folders = path.ancestors().filter(|it| !it.as_os_str().is_empty());
+    folders.filter(closed).last().map(Path::to_owned)
+}
+
 /// Whether a user may read a file, with all folders on the way to it. Only the classic permission bits
 /// count. Links must have been resolved.
 pub fn may_read(path: &Path, who: Option<&Identity>) -> io::Result<bool> {
@@ -275,6 +283,33 @@ mod tests {
     }
 
     #[test]
+    fn only_old_folders_of_nobody_are_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let places = Places { dir: dir.path().to_owned() };
+        places.create().unwrap();
+        let long_ago = SystemTime::now() - Duration::from_secs(1000);
+        for parent in ["sandboxes", "tasks"] {
+            for name in ["used", "old", "new", "log"] {
+                let path = dir.path().join(parent).join(name);
+                fs::create_dir(&path).unwrap();
+                if name == "log" {
+                    fs::write(path.join("stdout"), "just written").unwrap();
+                }
+                if name != "new" {
+                    fs::File::open(&path).unwrap().set_modified(long_ago).unwrap();
+                }
+            }
+        }
+        let keep = Retention { per_app: 0, ..Retention::default() };
+        collect(&places, &BTreeSet::from(["used".to_owned()]), keep);
+        for parent in ["sandboxes", "tasks"] {
+            let left = fs::read_dir(dir.path().join(parent)).unwrap();
+            let left: BTreeSet<_> = left.map(|it| it.unwrap().file_name().into_string().unwrap()).collect();
+            assert_eq!(left, ["used", "new", "log"].map(str::to_owned).into(), "{parent}");
+        }
+    }
+
+    #[test]
     fn names_fit_a_file_system() {
         let uuid = "0c1e6f10-7ccb-11eb-9a1c-0242ac110002";
         let plain = format!("shop_cart.instance-{uuid}._app.3");
@@ -299,7 +334,10 @@ mod tests {
         mode(dir.path(), 0o700);
         assert!(!may_read(&file, Some(&who)).unwrap());
         assert!(may_read(&file, None).unwrap());
+        let closed = Some(dir.path().to_owned());
+        assert_eq!(barrier(&dir.path().join("a")), closed);
         mode(dir.path(), 0o711);
+        assert_ne!(barrier(&dir.path().join("a")), closed);
         assert!(may_read(&file, Some(&who)).unwrap());
         mode(&file, 0o640);
         assert!(!may_read(&file, Some(&who)).unwrap());

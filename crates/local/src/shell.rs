@@ -31,6 +31,8 @@ pub enum Message {
     Input(Input),
     /// A connection to the keeper ended; the number tells which.
     Lost(u64),
+    /// All containers of this engine.
+    Containers(Vec<marathon_docker::Found>),
     /// Somebody is there to be told something.
     Begin,
     Stop,
@@ -114,13 +116,8 @@ enum End {
 impl Shell {
     /// Runs until told to stop. `welcome` is the first thing the agent hears.
     pub fn run(mut self, welcome: Input) {
-        let begun = self.await_begin();
-        self.input(welcome);
-        let end = match begun.and_then(|()| self.rest()) {
-            Ok(()) => {
-                self.sweep();
-                self.serve()
-            }
+        let end = match self.await_begin().and_then(|()| self.hello(welcome)) {
+            Ok(()) => self.serve(),
             Err(end) => end,
         };
         if let End::Abandoned = end {
@@ -130,6 +127,12 @@ impl Shell {
         fetches.chain(self.work.checks.values().flatten()).for_each(AbortHandle::abort);
         // With the connection, the keeper begins to count down the failover timeout (or ends the tasks
         // at once, without checkpoints).
+    }
+
+    fn hello(&mut self, welcome: Input) -> Result<(), End> {
+        self.input(welcome);
+        self.look_for_containers();
+        self.rest()
     }
 
     fn await_begin(&mut self) -> Result<(), End> {
@@ -157,6 +160,7 @@ impl Shell {
                             return end;
                         }
                     }
+                    Message::Containers(found) => self.remove_unknown(found),
                     Message::Lost(_) | Message::Begin => {}
                     Message::Input(input) => self.input(input),
                 }
@@ -355,13 +359,21 @@ impl Shell {
         marathon_docker::Docker::new(&socket.unwrap_or_else(marathon_docker::default_socket))
     }
 
-    /// Removes containers of tasks that nobody knows any more, as after a reboot. Without a daemon
+    /// Looks for containers of tasks that nobody knows any more, as after a reboot. Without a daemon
     /// there are none.
-    fn sweep(&self) {
-        let known: BTreeSet<String> = self.agent.known().map(TaskId::to_string).collect();
-        let (docker, owner) = (self.docker(), self.prepare.agent.to_string());
+    fn look_for_containers(&self) {
+        let (docker, owner, sender) = (self.docker(), self.prepare.agent.to_string(), self.sender.clone());
         self.runtime.spawn(async move {
             let found = docker.containers(&owner).await.unwrap_or_default();
+            let _ = sender.send(Message::Containers(found));
+        });
+    }
+
+    /// A task that is not known when its container has been found will never be.
+    fn remove_unknown(&self, found: Vec<marathon_docker::Found>) {
+        let known: BTreeSet<String> = self.agent.known().map(TaskId::to_string).collect();
+        let docker = self.docker();
+        self.runtime.spawn(async move {
             for container in found.iter().filter(|it| !known.contains(&it.task)) {
                 tracing::info!(
                     container = container.name,

@@ -80,6 +80,16 @@ impl Daemon {
     }
 }
 
+impl Daemon {
+    fn make_container(&self, owner: &str, task: &str) {
+        let mut docker = Command::new("docker");
+        docker.args(["-H", &format!("unix://{}", self.socket().display()), "create", "--name", task]);
+        docker.args(["--label", &format!("{}={owner}", marathon_docker::OWNER_LABEL)]);
+        docker.args(["--label", &format!("{}={task}", marathon_docker::TASK_LABEL), IMAGE, "true"]);
+        assert!(docker.stdout(Stdio::null()).status().unwrap().success());
+    }
+}
+
 impl Drop for Daemon {
     fn drop(&mut self) {
         drop(self.wrapper.stdin.take());
@@ -153,15 +163,17 @@ async fn containers_are_tasks_like_all_others() {
 
     // A new engine finds the container and goes on to check it.
     desk.wait_status(&lost, |it| it.state == Running).await;
+    let owner = desk.local().agent().to_string();
     desk.stop().await;
+    daemon.make_container(&owner, "ghost");
+    daemon.make_container("somebody else", "theirs");
     desk.start().await;
     assert_eq!(desk.reconcile(&web).await.state, Running);
     assert!(desk.reconcile(&web).await.addresses[0].address.starts_with("10.199."));
 
-    // The runner dies, and its container must not live on.
+    // The runner dies, and its container must not live on. Nor does one that nobody knows, if it is ours.
     desk.kill_by_argument(&lost.task.to_string());
     desk.wait_status(&lost, |it| it.state == Failed).await;
-    let owner = desk.local().agent().to_string();
     let names = async || {
         let found = daemon.docker().containers(&owner).await.unwrap();
         found.into_iter().map(|it| it.task).collect::<Vec<_>>()
@@ -173,5 +185,6 @@ async fn containers_are_tasks_like_all_others() {
     desk.local().call(Call::Kill { task: web.task.clone(), agent: None, grace: Some(Duration::ZERO) });
     desk.wait_status(&web, |it| it.state == Killed).await;
     assert_eq!(names().await, [""; 0]);
+    assert_eq!(daemon.docker().containers("somebody else").await.unwrap().len(), 1);
     until("the daemon is alive", || daemon.socket().exists()).await;
 }

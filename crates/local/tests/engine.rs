@@ -277,7 +277,7 @@ async fn without_docker_an_app_is_told_so() {
 /// Not a benchmark: it shows that nothing is lost in a crowd. Times are printed for the curious.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crowd_starts_and_is_adopted() {
-    const CROWD: usize = 500;
+    const CROWD: usize = 200;
     let mut desk = Desk::new().await;
     let crowd: Vec<_> = (0..CROWD)
         .map(|it| {

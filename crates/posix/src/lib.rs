@@ -9,4 +9,6 @@ mod system;
 
 pub use nix::errno::Errno;
 pub use spawn::{Identity, Setup, SpawnError, Spawner, Stage};
-pub use system::{boottime_ms, ended_child, pidfd_exit, pidfd_open, pidfd_signal, reap, status_parts, take_fd};
+pub use system::{
+    boottime_ms, ended_child, pidfd_exit, pidfd_open, pidfd_signal, reap, status_parts, take_fd,
+};

@@ -15,13 +15,14 @@ mod term;
 use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::net::TcpListener;
+use std::os::unix::fs::DirBuilderExt;
 use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use marathon_core::Core;
-use marathon_flags::{Config, Flags, Parsed, StoreKind};
+use marathon_flags::{Config, Parsed, StoreKind};
 use marathon_http::{Asker, EventHub, Http, Refused};
 use marathon_local::Local;
 use marathon_model::act::Batch;
@@ -33,8 +34,6 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use exit::{Exit, chain};
 use term::{COMMANDS_MAX, Clock, EVENTS_MAX, Inbox, Outside, Question, Term};
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Threads that serve HTTP. Deciding and the engine have threads of their own.
 const WORKERS_MAX: usize = 4;
@@ -66,7 +65,7 @@ fn main() -> ExitCode {
     if let Some(why) = config.unsupported() {
         return refuse(&why);
     }
-    run(config, &flags).into()
+    run(config).into()
 }
 
 fn code(code: i32) -> ExitCode {
@@ -78,7 +77,7 @@ fn refuse(text: &str) -> ExitCode {
     Exit::InvalidFlag.into()
 }
 
-fn run(config: Config, flags: &Flags) -> Exit {
+fn run(mut config: Config) -> Exit {
     let clock = Clock::start();
     let levels = log::begin(&config.logging_level, std::io::stderr().is_terminal());
     machine::raise_file_limit();
@@ -93,6 +92,10 @@ fn run(config: Config, flags: &Flags) -> Exit {
             return Exit::Bind;
         }
     };
+    if let Ok(address) = listener.local_addr() {
+        // `--http_port 0` takes any free one, and the advertised address must be true.
+        config.http_port = address.port();
+    }
     let workers = std::thread::available_parallelism().map_or(2, usize::from).clamp(2, WORKERS_MAX);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(workers)
@@ -101,7 +104,7 @@ fn run(config: Config, flags: &Flags) -> Exit {
         .enable_all()
         .build();
     match runtime {
-        Ok(runtime) => runtime.block_on(serve(config, flags, clock, levels, listener)),
+        Ok(runtime) => runtime.block_on(serve(config, clock, levels, listener)),
         Err(error) => {
             tracing::error!("cannot start threads: {error}");
             Exit::Uncaught
@@ -109,11 +112,23 @@ fn run(config: Config, flags: &Flags) -> Exit {
     }
 }
 
+/// Without `--http_address`: all addresses of both families, or of IPv4 where there is no IPv6.
 fn bind(config: &Config) -> Result<TcpListener, String> {
-    let host = config.http_address.as_deref().unwrap_or("0.0.0.0");
-    let listener = TcpListener::bind((host, config.http_port))
-        .map_err(|error| format!("cannot listen on {host}:{} (--http_address, --http_port): {error}", config.http_port))?;
-    listener.set_nonblocking(true).map_err(|error| format!("cannot listen on {host}:{}: {error}", config.http_port))?;
+    let port = config.http_port;
+    let listen = |host: &str| TcpListener::bind((host, port));
+    let listener = match config.http_address.as_deref() {
+        Some(host) => listen(host),
+        None => listen("::").or_else(|error| match error.kind() {
+            std::io::ErrorKind::AddrInUse | std::io::ErrorKind::PermissionDenied => Err(error),
+            _ => listen("0.0.0.0"),
+        }),
+    };
+    let fail = |error: std::io::Error| {
+        let host = config.http_address.as_deref().unwrap_or("any address");
+        format!("cannot listen on {host}, port {port} (--http_address, --http_port): {error}")
+    };
+    let listener = listener.map_err(fail)?;
+    listener.set_nonblocking(true).map_err(fail)?;
     Ok(listener)
 }
 
@@ -125,7 +140,7 @@ enum End {
     Engine(String),
 }
 
-async fn serve(config: Config, flags: &Flags, clock: Clock, levels: log::Levels, listener: TcpListener) -> Exit {
+async fn serve(config: Config, clock: Clock, levels: log::Levels, listener: TcpListener) -> Exit {
     let views = Arc::new(ArcSwap::from_pointee(View::default()));
     let begin = clock.now().wall.0.max(1).unsigned_abs().saturating_mul(1000);
     let hub = Arc::new(EventHub::new(config.event_stream_max_outstanding_messages, begin));
@@ -135,7 +150,7 @@ async fn serve(config: Config, flags: &Flags, clock: Clock, levels: log::Levels,
         views.clone(),
         asker(commands),
         hub.clone(),
-        setup::http(&config, flags),
+        setup::http(&config),
         Box::new(levels),
         Box::new({
             let abdicated = abdicated.clone();
@@ -193,7 +208,8 @@ async fn serve(config: Config, flags: &Flags, clock: Clock, levels: log::Levels,
 
     let mut end = match start_engine(&config, engine_sender).await {
         Ok(local) => {
-            let _ = engine.set(local);
+            // The loop must find the engine when the first event of it arrives.
+            engine.get_or_init(|| local).begin();
             tokio::select! {
                 end = signalled() => end,
                 () = abdicated.notified() => End::Abdicated,
@@ -219,6 +235,13 @@ async fn serve(config: Config, flags: &Flags, clock: Clock, levels: log::Levels,
             Exit::EngineFailed
         }
     };
+    // Whoever asks a second time does not want to wait.
+    tokio::spawn(async {
+        if let End::Signal(name) = signalled().await {
+            tracing::warn!("{name} again: ending at once");
+            std::process::exit(Exit::Ok as i32);
+        }
+    });
     // Requests in progress are answered before the loop ends; new ones are not accepted any more.
     let _ = stop_http.send(());
     let _ = tokio::time::timeout(config.graceful_shutdown_timeout, serving).await;
@@ -254,6 +277,10 @@ fn load(config: &Config, clock: Clock) -> Result<(Store, Core, Batch), String> {
         StoreKind::Memory => (Store::Memory, Vec::new()),
         _ => {
             let folder = config.data_dir.join("state");
+            // Others may pass through: tasks of other users live in folders below. The state itself is ours.
+            std::fs::DirBuilder::new().recursive(true).mode(0o755).create(&config.data_dir).map_err(|error| {
+                format!("cannot make the folder {} (--data_dir): {error}", config.data_dir.display())
+            })?;
             Store::open(&folder, Options::default()).map_err(|error| chain(&error))?
         }
     };
@@ -271,14 +298,14 @@ async fn start_engine(
     events: mpsc::Sender<marathon_model::offer::EngineEvent>,
 ) -> Result<Local, String> {
     let executable = std::env::current_exe().map_err(|error| format!("cannot find our own binary: {error}"))?;
-    Local::start(setup::local(config, executable), events)
+    Local::connect(setup::local(config, executable), events)
         .await
         .map_err(|error| format!("the embedded engine does not start: {}", chain(&error)))
 }
 
 fn announce(config: &Config) {
     let host = match config.http_address.as_deref() {
-        Some(address) if address != "0.0.0.0" => address,
+        Some(address) if !matches!(address, "0.0.0.0" | "::") => address,
         _ => &config.hostname,
     };
     let url = format!("http://{host}:{}/", config.http_port);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use marathon_api::about::{InfoConfig, MarathonConfig, ZookeeperConfig};
 use marathon_core::Policy;
-use marathon_flags::{Behaviour, Config, Flags, Isolation};
+use marathon_flags::{Behaviour, Config, Isolation};
 use marathon_http::Settings;
 use marathon_local::LocalConfig;
 use marathon_probe::ProbeConfig;
@@ -107,7 +107,7 @@ pub fn probes(config: &Config) -> ProbeConfig {
     }
 }
 
-pub fn http(config: &Config, flags: &Flags) -> Settings {
+pub fn http(config: &Config) -> Settings {
     Settings {
         advertised: format!("{}:{}", config.hostname, config.http_port),
         credentials: config.http_credentials.clone(),
@@ -117,16 +117,7 @@ pub fn http(config: &Config, flags: &Flags) -> Settings {
         origins: config.access_control_allow_origin.clone(),
         metrics_prefix: config.metrics_name_prefix.clone(),
         prometheus: config.metrics_prometheus,
-        config: marathon_flags::FLAGS
-            .iter()
-            .map(|flag| {
-                let value = flags.text(flag.name).map(|text| match flag.secret {
-                    true => "********".to_owned(),
-                    false => marathon_flags::parse::redact(text),
-                });
-                (flag.name.to_owned(), value)
-            })
-            .collect(),
+        config: config.all.clone(),
         info: info(config),
         grace: config.graceful_shutdown_timeout,
     }

@@ -68,6 +68,7 @@ impl Checks {
     pub fn commit(&mut self, store: &mut Store, batch: &Batch, cause: &Cause) -> Found {
         let Batch { writes, acts } = batch;
         let mut retired: BTreeMap<SpecId, u32> = BTreeMap::new();
+        let mut grown: BTreeSet<SpecId> = BTreeSet::new();
         for write in writes {
             match write {
                 Write::Root { version } => {
@@ -78,6 +79,9 @@ impl Checks {
                 Write::AppRemoved { id, at } => self.app_version(id, *at, true)?,
                 Write::Instance(next) => {
                     let before = store.instance(&next.id);
+                    if before.is_none() {
+                        grown.insert(next.id.spec.clone());
+                    }
                     instance_changes(before.map(|it| &**it), next)?;
                     let retires = before.is_some_and(|it| it.goal == Goal::Running && it.is_serving());
                     if retires && next.goal != Goal::Running {
@@ -96,6 +100,7 @@ impl Checks {
             }
             store.apply(write);
         }
+        grown.iter().try_for_each(|it| left_alone(store, it))?;
         if !matches!(cause, Cause::Wipe) {
             for (id, count) in retired {
                 floor_is_kept(store, &id, count)?;
@@ -287,19 +292,26 @@ fn ceiling_is_kept(store: &Store, id: &SpecId) -> Found {
         it.goal == Goal::Running && it.condition.is_active() && !it.condition.is_unreachable()
     });
     let live = live.count() as u32;
-    let mut ceiling = spec.instances;
-    for deployment in store.deployments.values() {
-        for change in deployment.changes.iter().filter(|it| it.id == *id) {
-            // Until its step comes, an app stays as it was, perhaps amid an earlier rollout.
-            ceiling = ceiling.max(change.before.as_ref().map_or(0, |it| it.instances.max(bounds(it).1)));
-        }
-    }
-    if action_of(store, id) == Some(ActionKind::RestartApplication) {
-        ceiling = ceiling.max(bounds(spec).1);
-    }
     let action = action_of(store, id);
+    // Until its step comes, an app stays as it was, perhaps amid an earlier rollout; see `left_alone`.
+    if action.is_none() && comes_later(store, id) {
+        return Ok(());
+    }
+    let ceiling = if action == Some(ActionKind::RestartApplication) { bounds(spec).1 } else { spec.instances };
     ensure!(live <= ceiling, "the ceiling is kept", "{id}: {live} instances, {ceiling} allowed, {action:?}");
     Ok(())
+}
+
+/// An app whose step has not come gets no new instances.
+fn left_alone(store: &Store, id: &SpecId) -> Found {
+    let left_alone = action_of(store, id).is_some() || !comes_later(store, id);
+    ensure!(left_alone, "an app waits for its step", "{id} has new instances");
+    Ok(())
+}
+
+fn comes_later(store: &Store, id: &SpecId) -> bool {
+    let steps = store.deployments.values().flat_map(|it| it.steps.iter().skip(it.current + 1));
+    steps.flat_map(|it| &it.actions).any(|it| it.app == *id)
 }
 
 /// What a deployment does with an app right now.

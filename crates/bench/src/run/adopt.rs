@@ -41,7 +41,10 @@ pub fn run(place: &Place) -> Outcome<Report> {
     server.stop()?;
     let (time, start) = (median(&adopted), median(&empty));
     Ok(Report::new(time, "ms", "empty server, exec to /ping", time / start)
-        .row(format!("kill -9 with {TASKS} tasks; start to the engine's word on each"), format!("{} ms", number(time)))
+        .row(
+            format!("kill -9 with {TASKS} tasks; start to the engine's word on each"),
+            format!("{} ms", number(time)),
+        )
         .row("slowest", format!("{} ms", number(max(&adopted))))
         .row("start to all shown as running", format!("{} ms", number(median(&shown))))
         .row("empty server, start to /ping", format!("{} ms", number(start)))

@@ -45,7 +45,10 @@ pub fn run(place: &Place) -> Outcome<Report> {
     let (ratio, p99) = (median(&ratios), quantile(&calm, 0.99));
     let row = |it: &[f64]| format!("p50 {} ms, p99 {} ms", number(median(it)), number(quantile(it, 0.99)));
     Ok(Report::new(ratio, "x", "raw hyper", ratio)
-        .row(format!("{PATH}, {} apps, {} bytes", SIZE.apps, answer.body.len()), format!("{} /s", number(median(&ours))))
+        .row(
+            format!("{PATH}, {} apps, {} bytes", SIZE.apps, answer.body.len()),
+            format!("{} /s", number(median(&ours))),
+        )
         .row("raw hyper, same bytes", format!("{} /s", number(median(&limits))))
         .row("ten a second", row(&calm))
         .row("  raw hyper", row(&calm_raw))
@@ -97,7 +100,9 @@ fn while_changing<T>(port: u16, measure: impl FnOnce() -> Outcome<T>) -> Outcome
             let (begin, mut changes) = (Instant::now(), 0u32);
             while !done.load(Ordering::Relaxed) {
                 let body = format!(r#"{{"cmd":"true","instances":0,"labels":{{"change":"{changes}"}}}}"#);
-                client.want("PUT", "/v2/apps//changing?force=true", Some(&body)).map_err(|it| it.to_string())?;
+                client
+                    .want("PUT", "/v2/apps//changing?force=true", Some(&body))
+                    .map_err(|it| it.to_string())?;
                 changes += 1;
                 thread::sleep(CHANGE);
             }

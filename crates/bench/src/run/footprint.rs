@@ -31,7 +31,10 @@ pub fn run(place: &Place) -> Outcome<Report> {
         .row(format!("RSS of an empty server, {} s after its start", SETTLE.as_secs()), mb(empty))
         .row("  right after its start", mb(fresh))
         .row("  core and HTTP alone (the stand-in below), empty", mb(none))
-        .row(format!("RSS with {} apps and {} instances", LARGE.apps, LARGE.apps * LARGE.instances), mb(large))
+        .row(
+            format!("RSS with {} apps and {} instances", LARGE.apps, LARGE.apps * LARGE.instances),
+            mb(large),
+        )
         .row("  after their list with tasks was read", mb(read))
         .row(format!("PSS of server and keeper per task, with {TASKS}"), mb(per_task))
         .row(format!("  of it the keeper with {TASKS} tasks, in all"), mb(keeper))

@@ -38,7 +38,10 @@ pub fn run(place: &Place) -> Outcome<Report> {
     server.stop()?;
     let (p50, p99, limit) = (median(&ours), quantile(&ours, 0.99), median(&raw));
     Ok(Report::new(p50, "ms", "SIGKILL, wait, posix_spawn", p50 / limit)
-        .row(format!("SIGKILL to TASK_RUNNING of the replacement, {TASKS} tasks present: p50"), format!("{} ms", number(p50)))
+        .row(
+            format!("SIGKILL to TASK_RUNNING of the replacement, {TASKS} tasks present: p50"),
+            format!("{} ms", number(p50)),
+        )
         .row("p99", format!("{} ms", number(p99)))
         .row("slowest", format!("{} ms", number(max(&ours))))
         .row("SIGKILL, wait, posix_spawn in one process: p50", format!("{} ms", number(limit)))

@@ -12,7 +12,8 @@ use crate::{Outcome, Place, procs, web};
 
 const CONNECTIONS: usize = 16;
 const ROUNDS: usize = 5;
-const APP: &str = r#"{"id":"/x","cmd":"sleep 1000","cpus":0.001,"mem":16,"instances":0,"labels":{"team":"a"}}"#;
+const APP: &str =
+    r#"{"id":"/x","cmd":"sleep 1000","cpus":0.001,"mem":16,"instances":0,"labels":{"team":"a"}}"#;
 
 pub fn run(place: &Place) -> Outcome<Report> {
     let pair = pair()?;
@@ -28,10 +29,32 @@ pub fn run(place: &Place) -> Outcome<Report> {
     let mut report = Report::new(worse.ratio(), "x", "raw hyper", worse.ratio());
     for (name, it) in [("/ping", &ping), ("/v2/apps//x", &app)] {
         report = report
-            .row(name, format!("{} /s, p50 {} ms, p99 {} ms", number(median(&it.ours.rates)), number(median(&it.ours.latencies)), number(quantile(&it.ours.latencies, 0.99))))
-            .row("  raw hyper, same bytes", format!("{} /s, p50 {} ms, p99 {} ms", number(median(&it.raw.rates)), number(median(&it.raw.latencies)), number(quantile(&it.raw.latencies, 0.99))))
-            .row("  processor time per request", format!("{} us, raw {} us", number(median(&it.ours.cpu_us)), number(median(&it.raw.cpu_us))))
-            .row("  server's processor busy", format!("{} %, raw {} %", number(median(&it.ours.busy)), number(median(&it.raw.busy))));
+            .row(
+                name,
+                format!(
+                    "{} /s, p50 {} ms, p99 {} ms",
+                    number(median(&it.ours.rates)),
+                    number(median(&it.ours.latencies)),
+                    number(quantile(&it.ours.latencies, 0.99))
+                ),
+            )
+            .row(
+                "  raw hyper, same bytes",
+                format!(
+                    "{} /s, p50 {} ms, p99 {} ms",
+                    number(median(&it.raw.rates)),
+                    number(median(&it.raw.latencies)),
+                    number(quantile(&it.raw.latencies, 0.99))
+                ),
+            )
+            .row(
+                "  processor time per request",
+                format!("{} us, raw {} us", number(median(&it.ours.cpu_us)), number(median(&it.raw.cpu_us))),
+            )
+            .row(
+                "  server's processor busy",
+                format!("{} %, raw {} %", number(median(&it.ours.busy)), number(median(&it.raw.busy))),
+            );
     }
     let figures = |it: &Comparison| {
         serde_json::json!({
@@ -64,7 +87,8 @@ struct Comparison {
 impl Comparison {
     /// The median of the rounds' ratios: what slows the machine for a while slows both of a round.
     fn ratio(&self) -> f64 {
-        let ratios: Vec<f64> = self.ours.rates.iter().zip(&self.raw.rates).map(|(ours, raw)| ours / raw).collect();
+        let ratios: Vec<f64> =
+            self.ours.rates.iter().zip(&self.raw.rates).map(|(ours, raw)| ours / raw).collect();
         median(&ratios)
     }
 }
@@ -88,7 +112,13 @@ impl Side {
     fn take(&mut self, path: &str, port: u16, pid: i32) -> Outcome<()> {
         let bytes = web::request("GET", path, None);
         let request = |_: usize, _: u64, into: &mut Vec<u8>| into.extend_from_slice(&bytes);
-        let load = |time: Duration| Load { port, connections: CONNECTIONS, warm_up: Duration::ZERO, time, request: &request };
+        let load = |time: Duration| Load {
+            port,
+            connections: CONNECTIONS,
+            warm_up: Duration::ZERO,
+            time,
+            request: &request,
+        };
         load(Duration::from_millis(300)).run()?;
         let before = procs::cpu_time(pid)?;
         let measured: Measured = load(Duration::from_secs(2)).run()?;

@@ -50,7 +50,9 @@ pub fn run(place: &Place) -> Outcome<Report> {
     }
     report = report.key("peers", Value::Object(rates));
     if best > 0.0 {
-        report = report.target("times the better peer", rate / best, Bound::AtLeast(5.0)).key("over_peer", rate / best);
+        report = report
+            .target("times the better peer", rate / best, Bound::AtLeast(5.0))
+            .key("over_peer", rate / best);
     }
     Ok(report)
 }

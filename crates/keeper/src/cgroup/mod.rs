@@ -74,6 +74,9 @@ impl Base {
         }
     }
 
+    /// Makes the group, with all limits but those of cpu time. Those come after the start, by
+    /// `limit_cpu`: a program with a small share on a busy machine would wait long for being loaded, and
+    /// the keeper with it.
     pub fn create(&self, group: &Group, limits: &Limits) -> io::Result<()> {
         for dir in &group.dirs {
             match fs::create_dir(dir) {
@@ -82,8 +85,16 @@ impl Base {
             }
         }
         match (self, group.dirs.as_slice()) {
-            (Base::V1(it), [memory, cpu]) => it.limit(memory, cpu, limits),
-            (Base::V2(_), [dir]) => V2::limit(dir, limits),
+            (Base::V1(_), [memory, _]) => V1::limit_memory(memory, limits),
+            (Base::V2(_), [dir]) => V2::limit_memory(dir, limits),
+            _ => Ok(()),
+        }
+    }
+
+    pub fn limit_cpu(&self, group: &Group, limits: &Limits) -> io::Result<()> {
+        match (self, group.dirs.as_slice()) {
+            (Base::V1(_), [_, cpu]) => V1::limit_cpu(cpu, limits),
+            (Base::V2(_), [dir]) => V2::limit_cpu(dir, limits),
             _ => Ok(()),
         }
     }
@@ -120,8 +131,12 @@ impl Base {
 
 impl Group {
     /// The files a process writes itself into to join.
+    ///
+    /// In v1 that is the one for threads, of which a new process has one: a thread that moves itself
+    /// spares the kernel the lock that moving a process needs, which takes it milliseconds.
     pub fn entrances(&self) -> io::Result<Vec<File>> {
-        self.dirs.iter().map(|dir| OpenOptions::new().write(true).open(dir.join("cgroup.procs"))).collect()
+        let name = if self.unified { "cgroup.procs" } else { "tasks" };
+        self.dirs.iter().map(|dir| OpenOptions::new().write(true).open(dir.join(name))).collect()
     }
 
     /// All processes in the group.

@@ -13,7 +13,7 @@ pub struct V1 {
     pub cpu: PathBuf,
 }
 
-/// Length of the periods in which cpu quotas are counted.
+/// Length of the periods in which cpu quotas are counted: what every new group starts with.
 const PERIOD_US: u64 = 100_000;
 
 impl V1 {
@@ -34,18 +34,17 @@ impl V1 {
         [&self.memory, &self.cpu]
     }
 
-    pub fn limit(&self, memory: &Path, cpu: &Path, limits: &Limits) -> io::Result<()> {
-        write(&cpu.join("cpu.shares"), &shares(limits.cpu_shares_milli).to_string())?;
-        if let Some(milli) = limits.cpu_quota_milli {
-            write_if_there(&cpu.join("cpu.cfs_period_us"), &PERIOD_US.to_string())?;
-            write(&cpu.join("cpu.cfs_quota_us"), &quota_us(milli).to_string())?;
-        }
-        if let Some(bytes) = limits.memory_bytes {
-            write(&memory.join("memory.limit_in_bytes"), &bytes.to_string())?;
-            // Together with swap; absent where the kernel does not count swap.
-            write_if_there(&memory.join("memory.memsw.limit_in_bytes"), &bytes.to_string())?;
-        }
-        Ok(())
+    pub fn limit_memory(dir: &Path, limits: &Limits) -> io::Result<()> {
+        let Some(bytes) = limits.memory_bytes else { return Ok(()) };
+        write(&dir.join("memory.limit_in_bytes"), &bytes.to_string())?;
+        // Together with swap; absent where the kernel does not count swap.
+        write_if_there(&dir.join("memory.memsw.limit_in_bytes"), &bytes.to_string())
+    }
+
+    pub fn limit_cpu(dir: &Path, limits: &Limits) -> io::Result<()> {
+        write(&dir.join("cpu.shares"), &shares(limits.cpu_shares_milli).to_string())?;
+        let Some(milli) = limits.cpu_quota_milli else { return Ok(()) };
+        write(&dir.join("cpu.cfs_quota_us"), &quota_us(milli).to_string())
     }
 }
 

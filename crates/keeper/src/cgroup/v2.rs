@@ -37,18 +37,18 @@ impl V2 {
         Err(refusals.join("; "))
     }
 
-    pub fn limit(dir: &Path, limits: &Limits) -> io::Result<()> {
+    pub fn limit_memory(dir: &Path, limits: &Limits) -> io::Result<()> {
+        let Some(bytes) = limits.memory_bytes else { return Ok(()) };
+        write(&dir.join("memory.max"), &bytes.to_string())?;
+        write_if_there(&dir.join("memory.swap.max"), "0")?;
+        // A task that has lost one of its processes is no use half alive.
+        write_if_there(&dir.join("memory.oom.group"), "1")
+    }
+
+    pub fn limit_cpu(dir: &Path, limits: &Limits) -> io::Result<()> {
         write(&dir.join("cpu.weight"), &weight(limits.cpu_shares_milli).to_string())?;
-        if let Some(milli) = limits.cpu_quota_milli {
-            write(&dir.join("cpu.max"), &format!("{} 100000", quota_us(milli)))?;
-        }
-        if let Some(bytes) = limits.memory_bytes {
-            write(&dir.join("memory.max"), &bytes.to_string())?;
-            write_if_there(&dir.join("memory.swap.max"), "0")?;
-            // A task that has lost one of its processes is no use half alive.
-            write_if_there(&dir.join("memory.oom.group"), "1")?;
-        }
-        Ok(())
+        let Some(milli) = limits.cpu_quota_milli else { return Ok(()) };
+        write(&dir.join("cpu.max"), &format!("{} 100000", quota_us(milli)))
     }
 }
 
@@ -192,7 +192,7 @@ mod tests {
     fn check(limits: Limits, expected: &[(&str, &str)]) {
         let names = ["cpu.weight", "cpu.max", "memory.max", "memory.swap.max", "memory.oom.group"];
         let dir = fake(&names.map(|name| (name, "")));
-        V2::limit(dir.path(), &limits).unwrap();
+        V2::limit_memory(dir.path(), &limits).and_then(|()| V2::limit_cpu(dir.path(), &limits)).unwrap();
         for name in names {
             let wanted = expected.iter().find(|(it, _)| *it == name).map_or("", |(_, text)| *text);
             assert_eq!(fs::read_to_string(dir.path().join(name)).unwrap(), wanted, "{name}");
@@ -221,8 +221,9 @@ mod tests {
 
     #[test]
     fn kernels_without_swap_counting_will_do() {
-        let dir = fake(&[("cpu.weight", ""), ("memory.max", "")]);
-        V2::limit(dir.path(), &Limits { cpu_shares_milli: 10, cpu_quota_milli: None, memory_bytes: Some(1) })
-            .unwrap();
+        let dir = fake(&[("memory.max", "")]);
+        let limits = Limits { cpu_shares_milli: 10, cpu_quota_milli: None, memory_bytes: Some(1) };
+        V2::limit_memory(dir.path(), &limits).unwrap();
+        assert_eq!(fs::read_to_string(dir.path().join("memory.max")).unwrap(), "1");
     }
 }

@@ -158,6 +158,7 @@ impl Drop for Site {
             let ours = fs::read(format!("/proc/{pid}/environ")).is_ok_and(|it| !it.is_empty());
             if ours && runs(*pid) && self.owns(*pid) {
                 signal(*pid, Signal::SIGKILL);
+                wait_until("it is dead", || !runs(*pid) || !self.owns(*pid));
             }
         }
         for parent in ["/run", "/dev/shm"] {

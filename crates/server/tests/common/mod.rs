@@ -84,7 +84,8 @@ impl Server {
 
     fn wait_up(&mut self) {
         let began = Instant::now();
-        while self.try_request("GET", "/ping", &[], b"").is_err() {
+        // Answered once the state is loaded, unlike /ping.
+        while self.try_request("GET", "/v2/info", &[], b"").is_err() {
             if let Some(status) = self.child.try_wait().unwrap() {
                 panic!("the server ended with {status}:\n{}", self.log());
             }
