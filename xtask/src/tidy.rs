@@ -74,13 +74,20 @@ fn edges(root: &Path) -> Vec<String> {
 fn invariants(root: &Path) -> Vec<String> {
     let text = read(&root.join("ARCHITECTURE.md"));
     let checks: String = sources(&root.join("crates/sim/src")).iter().map(|it| read(it)).collect();
-    let listed = text.lines().filter_map(|line| line.strip_prefix("- `")?.split('`').next());
-    let listed: Vec<&str> = listed.filter(|it| it.contains('-')).collect();
+    let listed: Vec<&str> =
+        text.lines().filter_map(|line| line.strip_prefix("- **")?.strip_suffix("**")).collect();
     let mut findings: Vec<String> = listed
         .iter()
         .filter(|name| !checks.contains(&format!("\"{name}\"")))
         .map(|name| format!("ARCHITECTURE.md: the simulator has no check named \"{name}\""))
         .collect();
+    let explained = read(&root.join("crates/sim/INVARIANTS.md"));
+    for line in explained.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| name")) {
+        let name = line.split('|').nth(1).map(str::trim).unwrap_or_default();
+        if !listed.contains(&name) {
+            findings.push(format!("ARCHITECTURE.md: the invariant \"{name}\" is not listed"));
+        }
+    }
     if listed.len() < 10 {
         findings.push("ARCHITECTURE.md: the list of invariants is missing".to_owned());
     }

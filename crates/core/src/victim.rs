@@ -124,7 +124,11 @@ mod tests {
     fn what_does_not_serve_goes_first() {
         let spec = AppSpec::new(PathId::parse("/web").unwrap());
         let instance = |number: u128, failures: u32| {
-            let health = Health { last_success: Some(Timestamp(1)), consecutive_failures: failures, ..Health::default() };
+            let health = Health {
+                last_success: Some(Timestamp(1)),
+                consecutive_failures: failures,
+                ..Health::default()
+            };
             Arc::new(Instance {
                 id: InstanceId { spec: spec.id.clone(), uuid: uuid::Uuid::from_u128(number) },
                 goal: Goal::Running,

@@ -691,12 +691,8 @@ fn new_instances_make_way_for_lost_ones_that_return() {
     rig.cpus = 3;
     let lost = UnreachableStrategy::After { inactive: Duration::ZERO, expunge: Duration::from_secs(3600) };
     let upgrade = UpgradeUpdate { minimum_health_capacity: Some(1.0), maximum_over_capacity: Some(0.3) };
-    let spec = AppUpdate {
-        cpus: Some(Milli(1000)),
-        unreachable: Some(lost),
-        upgrade: Some(upgrade),
-        ..sleep(3)
-    };
+    let spec =
+        AppUpdate { cpus: Some(Milli(1000)), unreachable: Some(lost), upgrade: Some(upgrade), ..sleep(3) };
     deployed(rig.put("/web", AppEdit::Create(spec)));
     rig.run();
     let away: Vec<TaskId> = rig.tasks.keys().take(2).cloned().collect();

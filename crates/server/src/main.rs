@@ -34,6 +34,8 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use exit::{Exit, chain};
 use term::{COMMANDS_MAX, Clock, EVENTS_MAX, Inbox, Outside, Question, Term};
 
+// The allocator is that of the C library: mimalloc held 14 MB more in an idle server, and 4 MB more in the
+// keeper, which every data folder has.
 
 /// Threads that serve HTTP. Deciding and the engine have threads of their own.
 const WORKERS_MAX: usize = 4;

@@ -13,28 +13,54 @@ pub type Millis = u64;
 #[derive(Debug, Clone)]
 pub enum Happening {
     /// The engine's word reaches the scheduler, if the connection still stands.
-    Told { connection: u64, event: EngineEvent },
+    Told {
+        connection: u64,
+        event: EngineEvent,
+    },
     /// A call reaches the engine.
-    Called { connection: u64, call: Call },
+    Called {
+        connection: u64,
+        call: Call,
+    },
     /// A probe comes back to the process that sent it.
-    Probed { term: u64, result: ProbeResult },
+    Probed {
+        term: u64,
+        result: ProbeResult,
+    },
     /// The moment the core asked to be woken at.
-    Woke { term: u64 },
+    Woke {
+        term: u64,
+    },
     /// A user thinks of something.
     Client,
     /// The engine makes offers.
     Allocate,
-    Task { task: TaskId, what: TaskMove },
+    Task {
+        task: TaskId,
+        what: TaskMove,
+    },
     /// An agent's update was not acknowledged in time.
-    Resend { task: TaskId, update: uuid::Uuid, attempt: u32 },
+    Resend {
+        task: TaskId,
+        update: uuid::Uuid,
+        attempt: u32,
+    },
     AgentCut,
     /// The engine gives up waiting for an agent.
-    AgentMissed { agent: usize },
-    AgentBack { agent: usize, cut: u64 },
+    AgentMissed {
+        agent: usize,
+    },
+    AgentBack {
+        agent: usize,
+        cut: u64,
+    },
     Rescind,
     Disconnect,
     /// The engine accepts the scheduler's subscription.
-    Connected { term: u64, again: bool },
+    Connected {
+        term: u64,
+        again: bool,
+    },
     Restart,
     ClockStep,
 }

@@ -25,7 +25,10 @@ pub type Found = Result<(), (&'static str, String)>;
 /// What an event was, as far as the checks of its batch need it.
 #[derive(Debug, Clone)]
 pub enum Cause {
-    Status { task: TaskId, state: TaskState },
+    Status {
+        task: TaskId,
+        state: TaskState,
+    },
     /// A user took tasks away by hand; no floor holds against that.
     Wipe,
     Other,
@@ -34,7 +37,9 @@ pub enum Cause {
 impl Cause {
     pub fn of(event: &Event) -> Cause {
         match event {
-            Event::Engine(EngineEvent::Status(it)) => Cause::Status { task: it.task.clone(), state: it.state },
+            Event::Engine(EngineEvent::Status(it)) => {
+                Cause::Status { task: it.task.clone(), state: it.state }
+            }
             Event::Asked { command: Command::Kill { .. }, .. } => Cause::Wipe,
             _ => Cause::Other,
         }
@@ -72,7 +77,12 @@ impl Checks {
         for write in writes {
             match write {
                 Write::Root { version } => {
-                    ensure!(self.newest_root < *version, "versions grow", "root {version} after {}", self.newest_root);
+                    ensure!(
+                        self.newest_root < *version,
+                        "versions grow",
+                        "root {version} after {}",
+                        self.newest_root
+                    );
                     self.newest_root = *version;
                 }
                 Write::App(spec) => self.app_version(&spec.id, spec.version, false)?,
@@ -106,7 +116,8 @@ impl Checks {
                 floor_is_kept(store, &id, count)?;
             }
         }
-        let calls = || acts.iter().filter_map(|it| if let Act::Engine(call) = it { Some(call) } else { None });
+        let calls =
+            || acts.iter().filter_map(|it| if let Act::Engine(call) = it { Some(call) } else { None });
         let launches: Vec<&Launch> = calls()
             .filter_map(|it| if let Call::Accept { launches, .. } = it { Some(launches) } else { None })
             .flatten()
@@ -176,7 +187,8 @@ impl Checks {
         let task = &launch.task;
         self.launches += 1;
         ensure!(self.launched.insert(task.clone()), "a task id is launched once", "{task}");
-        let incarnations = TaskId { incarnation: 0, ..task.clone() }..=TaskId { incarnation: u32::MAX, ..task.clone() };
+        let incarnations =
+            TaskId { incarnation: 0, ..task.clone() }..=TaskId { incarnation: u32::MAX, ..task.clone() };
         let twin = cluster.tasks.range(incarnations).find(|(_, it)| !it.ended);
         ensure!(twin.is_none(), "no instance runs twice", "{task} beside {:?}", twin.map(|it| it.0));
         Ok(())
@@ -221,11 +233,15 @@ impl Checks {
         let last = plan.steps.last().map(|it| it.actions.as_slice()).unwrap_or_default();
         for action in last {
             // Only what this very deployment asked for; others may have come since.
-            let Some(spec) = store.spec(&action.app).filter(|it| it.version == plan.version) else { continue };
+            let Some(spec) = store.spec(&action.app).filter(|it| it.version == plan.version) else {
+                continue;
+            };
             let wanted: Vec<_> = store.of_app(&spec.id).filter(|it| counts_as_wanted(it)).collect();
             let as_many = wanted.len() == spec.instances as usize;
-            let new = action.kind != ActionKind::RestartApplication || wanted.iter().all(|it| it.config == spec.config);
-            let counted = matches!(action.kind, ActionKind::RestartApplication | ActionKind::ScaleApplication);
+            let new = action.kind != ActionKind::RestartApplication
+                || wanted.iter().all(|it| it.config == spec.config);
+            let counted =
+                matches!(action.kind, ActionKind::RestartApplication | ActionKind::ScaleApplication);
             ensure!(
                 !counted || as_many && new,
                 "a deployment that succeeded did what it says",
@@ -260,17 +276,30 @@ fn instance_changes(before: Option<&Instance>, next: &Instance) -> Found {
     ensure!(!back, "what was given up stays given up", "{id}");
     let started = next.incarnation == before.incarnation + 1 && next.condition == Condition::Provisioned;
     let same = next.incarnation == before.incarnation;
-    ensure!(started || same, "incarnations count starts", "{id}: {} after {}", next.incarnation, before.incarnation);
+    ensure!(
+        started || same,
+        "incarnations count starts",
+        "{id}: {} after {}",
+        next.incarnation,
+        before.incarnation
+    );
     let restarted_alive = started && !before.is_over();
     ensure!(!restarted_alive, "no instance runs twice", "{id} was {:?}", before.condition);
     let revived = same && before.condition.is_terminal() && next.condition != before.condition;
-    ensure!(!revived, "what has ended stays ended", "{id}: {:?} after {:?}", next.condition, before.condition);
+    ensure!(
+        !revived,
+        "what has ended stays ended",
+        "{id}: {:?} after {:?}",
+        next.condition,
+        before.condition
+    );
     Ok(())
 }
 
 /// Our own kills leave as many serving instances as the upgrade strategy asks for.
 fn floor_is_kept(store: &Store, id: &SpecId, retired: u32) -> Found {
-    let Some(spec) = store.spec(id).filter(|_| action_of(store, id) == Some(ActionKind::RestartApplication)) else {
+    let Some(spec) = store.spec(id).filter(|_| action_of(store, id) == Some(ActionKind::RestartApplication))
+    else {
         return Ok(());
     };
     let serving = store.of_app(id).filter(|it| it.goal == Goal::Running && it.is_serving()).count() as u32;
@@ -288,16 +317,17 @@ fn ceiling_is_kept(store: &Store, id: &SpecId) -> Found {
     let Some(spec) = store.spec(id) else {
         return Err(("only what is wanted is launched", format!("{id} is removed")));
     };
-    let live = store.of_app(id).filter(|it| {
-        it.goal == Goal::Running && it.condition.is_active() && !it.condition.is_unreachable()
-    });
+    let live = store
+        .of_app(id)
+        .filter(|it| it.goal == Goal::Running && it.condition.is_active() && !it.condition.is_unreachable());
     let live = live.count() as u32;
     let action = action_of(store, id);
     // Until its step comes, an app stays as it was, perhaps amid an earlier rollout; see `left_alone`.
     if action.is_none() && comes_later(store, id) {
         return Ok(());
     }
-    let ceiling = if action == Some(ActionKind::RestartApplication) { bounds(spec).1 } else { spec.instances };
+    let ceiling =
+        if action == Some(ActionKind::RestartApplication) { bounds(spec).1 } else { spec.instances };
     ensure!(live <= ceiling, "the ceiling is kept", "{id}: {live} instances, {ceiling} allowed, {action:?}");
     Ok(())
 }

@@ -86,7 +86,9 @@ impl Client {
             89..91 => Command::DeleteGroup { group: self.any(&GROUPS[..3]), force },
             91..97 => match store.deployments.keys().collect::<Vec<_>>().as_slice() {
                 [] => Command::ResetDelay { app: id },
-                open => Command::CancelDeployment { id: **self.dice.pick(open), force: self.dice.chance(0.4) },
+                open => {
+                    Command::CancelDeployment { id: **self.dice.pick(open), force: self.dice.chance(0.4) }
+                }
             },
             97..99 => Command::ResetDelay { app: id },
             _ => Command::EnforceRole { group: path("/shop"), enforce: Some(self.dice.chance(0.5)) },
@@ -100,12 +102,14 @@ impl Client {
     }
 
     fn some_version(&mut self, store: &Store, id: &SpecId) -> Timestamp {
-        let known: Vec<Timestamp> = store.apps.get(id).into_iter().flat_map(|it| it.keys().copied()).collect();
+        let known: Vec<Timestamp> =
+            store.apps.get(id).into_iter().flat_map(|it| it.keys().copied()).collect();
         if known.is_empty() || self.dice.chance(0.1) { Timestamp(7) } else { *self.dice.pick(&known) }
     }
 
     fn kill(&mut self, store: &Store, app: SpecId, force: bool) -> Command {
-        let tasks: Vec<TaskId> = store.instances().filter_map(|it| Some(it.task.as_ref()?.id.clone())).collect();
+        let tasks: Vec<TaskId> =
+            store.instances().filter_map(|it| Some(it.task.as_ref()?.id.clone())).collect();
         let victims = match self.dice.between(0, 4) {
             0 => Victims::OfApp { app, host: None },
             1 => Victims::OfApp { app, host: Some("host0".to_owned()) },
@@ -135,9 +139,11 @@ impl Client {
             }
             3 => update.dependencies = Some(Vec::new()),
             _ => {
-                let inside: Vec<SpecId> = APPS.iter().map(|it| path(it)).filter(|it| it.parent() == group).collect();
+                let inside: Vec<SpecId> =
+                    APPS.iter().map(|it| path(it)).filter(|it| it.parent() == group).collect();
                 let apps = inside.into_iter().filter(|_| self.dice.chance(0.7)).collect::<Vec<_>>();
-                let apps = apps.into_iter().map(|id| AppUpdate { id: Some(id.clone()), ..self.definition(&id) });
+                let apps =
+                    apps.into_iter().map(|id| AppUpdate { id: Some(id.clone()), ..self.definition(&id) });
                 update.apps = Some(apps.collect());
             }
         }

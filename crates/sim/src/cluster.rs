@@ -161,7 +161,8 @@ impl Cluster {
             self.next_offer += 1;
             // A framework of several roles is offered the same agent for each in turn. Those of roles that
             // are enforced on groups come here too; see `client`.
-            let enforced = *self.role != *marathon_model::resources::ANY_ROLE && self.next_offer.is_multiple_of(2);
+            let enforced =
+                *self.role != *marathon_model::resources::ANY_ROLE && self.next_offer.is_multiple_of(2);
             let resources = std::mem::replace(&mut agent.free, emptied(&agent.plan.resources));
             made.push(Offer {
                 id: OfferId::new(format!("o{}", self.next_offer)),
@@ -227,7 +228,8 @@ impl Cluster {
             Call::Kill { task, agent, grace: _ } => self.kill(agenda, &task, agent),
             Call::Acknowledge { task, update, .. } => self.acknowledge(agenda, &task, update),
             Call::Reconcile(tasks) if tasks.is_empty() => {
-                let live: Vec<TaskId> = self.tasks.iter().filter(|(_, it)| !it.ended).map(|it| it.0.clone()).collect();
+                let live: Vec<TaskId> =
+                    self.tasks.iter().filter(|(_, it)| !it.ended).map(|it| it.0.clone()).collect();
                 for task in live {
                     if matches!(self.agents[self.tasks[&task].agent].link, Link::Up | Link::Cut) {
                         self.answer(agenda, &task, None);
@@ -253,7 +255,8 @@ impl Cluster {
         let Some(mut offer) = number(id).and_then(|it| self.offers.remove(&it)) else {
             // Taken back meanwhile.
             for launch in launches {
-                let status = answer(launch.task, TaskState::Dropped, Some(launch.agent), Some(Reason::InvalidOffers));
+                let status =
+                    answer(launch.task, TaskState::Dropped, Some(launch.agent), Some(Reason::InvalidOffers));
                 let at = agenda.now + self.dice.between(1, 20);
                 self.tell(agenda, at, EngineEvent::Status(status));
             }
@@ -321,8 +324,12 @@ impl Cluster {
     }
 
     fn report_all(&mut self, agenda: &mut Agenda, agent: usize, state: TaskState) {
-        let there: Vec<TaskId> =
-            self.tasks.iter().filter(|(_, it)| it.agent == agent && !it.ended).map(|it| it.0.clone()).collect();
+        let there: Vec<TaskId> = self
+            .tasks
+            .iter()
+            .filter(|(_, it)| it.agent == agent && !it.ended)
+            .map(|it| it.0.clone())
+            .collect();
         for task in there {
             let mut status = answer(task, state, Some(self.agents[agent].id.clone()), None);
             status.at = Timestamp(agenda.now as i64);
@@ -404,16 +411,18 @@ pub fn take(from: &mut [Resource], launch: &Launch) -> Option<Vec<Resource>> {
     scalar(launch.resources.mem, |it| if let Amount::Mem(it) = it { Some(it) } else { None })?;
     scalar(launch.resources.disk, |it| if let Amount::Disk(it) = it { Some(it) } else { None })?;
     for port in &launch.host_ports {
-        from.iter_mut().zip(&mut taken).find_map(|(have, mine)| match (&mut have.amount, &mut mine.amount) {
-            (Amount::Ports(have), Amount::Ports(mine)) => {
-                let at = have.iter().position(|it| it.first <= *port && *port <= it.last)?;
-                let PortRange { first, last } = have.remove(at);
-                have.extend((first < *port).then(|| PortRange { first, last: port - 1 }));
-                have.extend((*port < last).then(|| PortRange { first: port + 1, last }));
-                mine.push(PortRange { first: *port, last: *port });
-                Some(())
+        from.iter_mut().zip(&mut taken).find_map(|(have, mine)| {
+            match (&mut have.amount, &mut mine.amount) {
+                (Amount::Ports(have), Amount::Ports(mine)) => {
+                    let at = have.iter().position(|it| it.first <= *port && *port <= it.last)?;
+                    let PortRange { first, last } = have.remove(at);
+                    have.extend((first < *port).then(|| PortRange { first, last: port - 1 }));
+                    have.extend((*port < last).then(|| PortRange { first: port + 1, last }));
+                    mine.push(PortRange { first: *port, last: *port });
+                    Some(())
+                }
+                _ => None,
             }
-            _ => None,
         })?;
     }
     Some(taken)
@@ -464,16 +473,17 @@ fn is_nothing(amount: &Amount) -> bool {
 
 /// Without cpus and memory there is nothing worth an offer.
 fn is_empty(resources: &[Resource]) -> bool {
-    let some = |kind: fn(&Amount) -> bool| resources.iter().any(|it| kind(&it.amount) && !is_nothing(&it.amount));
+    let some =
+        |kind: fn(&Amount) -> bool| resources.iter().any(|it| kind(&it.amount) && !is_nothing(&it.amount));
     !(some(|it| matches!(it, Amount::Cpus(_))) && some(|it| matches!(it, Amount::Mem(_))))
 }
 
 /// Whether `free` offers nothing that `refused` did not.
 fn is_no_more(free: &[Resource], refused: &[Resource]) -> bool {
     free.iter().zip(refused).all(|(free, refused)| match (&free.amount, &refused.amount) {
-        (Amount::Cpus(a), Amount::Cpus(b)) | (Amount::Mem(a), Amount::Mem(b)) | (Amount::Disk(a), Amount::Disk(b)) => {
-            a <= b
-        }
+        (Amount::Cpus(a), Amount::Cpus(b))
+        | (Amount::Mem(a), Amount::Mem(b))
+        | (Amount::Disk(a), Amount::Disk(b)) => a <= b,
         (Amount::Ports(a), Amount::Ports(b)) => {
             marathon_model::offer::port_count(a) <= marathon_model::offer::port_count(b)
         }

@@ -53,11 +53,9 @@ pub struct Violation {
 pub fn run(seed: u64, events: u64) -> Result<Summary, Box<Violation>> {
     let (sim, found) = tell(seed, events, false);
     match found {
-        Ok(()) => Ok(Summary {
-            steps: sim.steps,
-            simulated_ms: sim.agenda.now,
-            launches: sim.checks.launches,
-        }),
+        Ok(()) => {
+            Ok(Summary { steps: sim.steps, simulated_ms: sim.agenda.now, launches: sim.checks.launches })
+        }
         // Told again, word for word, with every word written down.
         Err((name, detail)) => {
             let tail = journal(seed, events);

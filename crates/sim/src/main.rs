@@ -68,7 +68,10 @@ fn main() -> ExitCode {
                         Ok(summary) => add(&mut total.0, summary),
                         Err(violation) => {
                             broken.store(true, Ordering::Relaxed);
-                            report(&violation, !(args.verbose && one) && (args.verbose || one || total.1 == 0));
+                            report(
+                                &violation,
+                                !(args.verbose && one) && (args.verbose || one || total.1 == 0),
+                            );
                             total.1 += 1;
                         }
                     }
@@ -106,5 +109,7 @@ fn report(violation: &Violation, whole: bool) {
             println!("{line}");
         }
     }
-    println!("VIOLATION in seed {seed}: {name}\n  {detail}\n  replay: sim --seed {seed} --events {events} --verbose");
+    println!(
+        "VIOLATION in seed {seed}: {name}\n  {detail}\n  replay: sim --seed {seed} --events {events} --verbose"
+    );
 }

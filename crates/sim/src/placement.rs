@@ -28,7 +28,13 @@ pub fn constraints_hold(store: &Store, launches: &[&Launch]) -> Found {
             .collect();
         let Some(agent) = store.task(&launch.task).and_then(|it| it.agent.clone()) else { continue };
         for constraint in &spec.constraints {
-            ensure!(holds(constraint, &agent, &placed), NAME, "{}: {constraint:?} on {}", launch.task, agent.host);
+            ensure!(
+                holds(constraint, &agent, &placed),
+                NAME,
+                "{}: {constraint:?} on {}",
+                launch.task,
+                agent.host
+            );
         }
     }
     Ok(())

@@ -84,7 +84,8 @@ impl Faults {
         let (crash, agent_gone) = (rate([0.001, 0.01]), rate([0.2, 0.6]));
         let (update_lost, update_doubled, update_late) =
             (rate([0.02, 0.3]), rate([0.02, 0.3]), rate([0.02, 0.3]));
-        let (task_dies, launch_stuck, task_sickens) = (rate([0.05, 0.5]), rate([0.02, 0.2]), rate([0.1, 0.5]));
+        let (task_dies, launch_stuck, task_sickens) =
+            (rate([0.05, 0.5]), rate([0.02, 0.2]), rate([0.1, 0.5]));
         let (probe_lost, wake_late, kill_ignored) = (rate([0.02, 0.2]), rate([0.05, 0.5]), rate([0.1, 0.5]));
         let mut gap = |gaps: [Millis; 2]| if dice.chance(0.5) { *dice.pick(&gaps) } else { 0 };
         Faults {

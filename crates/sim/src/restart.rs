@@ -20,7 +20,8 @@ pub fn saved(store: &Store, through_bytes: bool) -> Vec<Write> {
     }
     let records = writes.iter().map(marathon_records::encode);
     let pairs = records.filter_map(|it| Some((it.key, it.value?)));
-    let pairs = pairs.chain([("format".to_owned(), marathon_records::FORMAT.to_string().into_bytes())]).collect();
+    let pairs =
+        pairs.chain([("format".to_owned(), marathon_records::FORMAT.to_string().into_bytes())]).collect();
     let loaded = marathon_records::load(pairs).expect("what was just encoded can be decoded");
     assert_eq!(loaded.writes.len(), writes.len());
     loaded.writes
@@ -34,7 +35,13 @@ pub fn same(running: &View, restored: &View, batch: &Batch) -> Found {
     ensure!(running.framework == restored.framework, NAME, "framework");
     ensure!(running.deployments == restored.deployments, NAME, "deployments");
     ensure!(running.groups == restored.groups, NAME, "groups");
-    let remembered = |it: &View| it.group_history.iter().filter(|it| !it.1.is_empty()).map(|(k, v)| (k.clone(), v.clone())).collect::<Vec<_>>();
+    let remembered = |it: &View| {
+        it.group_history
+            .iter()
+            .filter(|it| !it.1.is_empty())
+            .map(|(k, v)| (k.clone(), v.clone()))
+            .collect::<Vec<_>>()
+    };
     ensure!(remembered(running) == remembered(restored), NAME, "group history");
     let ids: BTreeSet<_> = running.apps.keys().chain(restored.apps.keys()).collect();
     for id in ids {
@@ -72,7 +79,20 @@ fn same_app(a: &App, b: &App) -> Found {
 }
 
 fn same_instance(a: &Instance, b: &Instance) -> bool {
-    let Instance { id, goal, condition, since: _, version, config, role, incarnation, agent, task, health, ready } = a;
+    let Instance {
+        id,
+        goal,
+        condition,
+        since: _,
+        version,
+        config,
+        role,
+        incarnation,
+        agent,
+        task,
+        health,
+        ready,
+    } = a;
     let alive = |it: &Instance| it.health.iter().map(|it| it.alive()).collect::<Vec<_>>();
     *id == b.id
         && *goal == b.goal

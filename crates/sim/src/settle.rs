@@ -32,7 +32,8 @@ impl Sim {
                 (calm_since, moves) = (self.agenda.now, moved);
             }
             if self.agenda.now >= limit {
-                let missing = missing.unwrap_or_else(|| "tasks are started and killed without end".to_owned());
+                let missing =
+                    missing.unwrap_or_else(|| "tasks are started and killed without end".to_owned());
                 let waits = self.refusals().join("; ");
                 return Err(("everything asked for comes true", format!("{missing}; {waits}")));
             }
@@ -66,22 +67,31 @@ impl Sim {
             return Some("the server is not up".to_owned());
         }
         if let Some(deployment) = self.store.deployments.values().next() {
-            return Some(format!("deployment {} is in step {}: {deployment:?}", deployment.id, deployment.current));
+            return Some(format!(
+                "deployment {} is in step {}: {deployment:?}",
+                deployment.id, deployment.current
+            ));
         }
         for spec in self.store.live_specs() {
             let running = self.store.of_app(&spec.id).filter(|it| it.is_serving()).count();
             let all = self.store.of_app(&spec.id).count();
             if running != spec.instances as usize || all != running {
-                let states: Vec<_> = self.store.of_app(&spec.id).map(|it| (it.goal, it.condition, it.ready)).collect();
-                return Some(format!("{} has {running} of {} instances: {states:?}", spec.id, spec.instances));
+                let states: Vec<_> =
+                    self.store.of_app(&spec.id).map(|it| (it.goal, it.condition, it.ready)).collect();
+                return Some(format!(
+                    "{} has {running} of {} instances: {states:?}",
+                    spec.id, spec.instances
+                ));
             }
         }
         let stray = self.store.instances().find(|it| self.store.spec(it.spec()).is_none());
         if let Some(it) = stray {
             return Some(format!("{} is left of a removed app", it.id));
         }
-        let known: BTreeSet<&TaskId> = self.store.instances().filter_map(|it| Some(&it.task.as_ref()?.id)).collect();
-        let live: BTreeSet<&TaskId> = self.cluster.tasks.iter().filter(|(_, it)| !it.ended).map(|it| it.0).collect();
+        let known: BTreeSet<&TaskId> =
+            self.store.instances().filter_map(|it| Some(&it.task.as_ref()?.id)).collect();
+        let live: BTreeSet<&TaskId> =
+            self.cluster.tasks.iter().filter(|(_, it)| !it.ended).map(|it| it.0).collect();
         if let Some(orphan) = live.difference(&known).next() {
             return Some(format!("{orphan} runs, and nobody knows it"));
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use marathon_core::Core;
 use marathon_model::act::{Act, Batch, Probe, ProbeKind};
-use marathon_model::command::{Reply, Refusal};
+use marathon_model::command::{Refusal, Reply};
 use marathon_model::event::{Event, ProbeCheck, ProbeOutcome, ProbeResult};
 use marathon_model::id::{FrameworkId, RequestId, SpecId};
 use marathon_model::offer::EngineEvent;
@@ -116,7 +116,10 @@ impl Sim {
 
     fn now(&self) -> Now {
         let began = self.term.as_ref().map_or(self.agenda.now, |it| it.began);
-        Now { wall: Timestamp(EPOCH + self.agenda.now as i64 + self.wall_shift), tick: Tick(self.agenda.now - began) }
+        Now {
+            wall: Timestamp(EPOCH + self.agenda.now as i64 + self.wall_shift),
+            tick: Tick(self.agenda.now - began),
+        }
     }
 
     /// Anything may fail.
@@ -348,7 +351,8 @@ impl Sim {
 
     /// Puts the core's next deadline on the agenda, now and then a little late.
     fn set_alarm(&mut self) {
-        let late = if self.dice.chance(self.cluster.faults.wake_late) { self.dice.between(1, 2_000) } else { 0 };
+        let late =
+            if self.dice.chance(self.cluster.faults.wake_late) { self.dice.between(1, 2_000) } else { 0 };
         let Some(term) = &mut self.term else { return };
         let Some((tick, _)) = term.core.next_wakeup() else {
             term.wakes = None;

@@ -98,7 +98,9 @@ impl Cluster {
         let healed = self.healed;
         let Some(task) = self.tasks.get_mut(id).filter(|it| !it.ended) else { return };
         match what {
-            TaskMove::Starting if task.state == TaskState::Staging => self.report(agenda, id, TaskState::Starting, None),
+            TaskMove::Starting if task.state == TaskState::Staging => {
+                self.report(agenda, id, TaskState::Starting, None)
+            }
             TaskMove::Starting => {}
             TaskMove::Running if task.killing => {}
             TaskMove::Running => {
@@ -185,7 +187,8 @@ impl Cluster {
     }
 
     pub fn resend(&mut self, agenda: &mut Agenda, id: &TaskId, update: Uuid, attempt: u32) {
-        let waits = self.tasks.get(id).and_then(|it| it.updates.front()).is_some_and(|it| it.update == Some(update));
+        let waits =
+            self.tasks.get(id).and_then(|it| it.updates.front()).is_some_and(|it| it.update == Some(update));
         if waits {
             self.send_head(agenda, id, attempt);
         }
@@ -258,7 +261,8 @@ impl Cluster {
 
     pub fn heal_tasks(&mut self, agenda: &mut Agenda) {
         self.healed = true;
-        let sick: Vec<TaskId> = self.tasks.iter().filter(|(_, it)| it.sick && !it.ended).map(|it| it.0.clone()).collect();
+        let sick: Vec<TaskId> =
+            self.tasks.iter().filter(|(_, it)| it.sick && !it.ended).map(|it| it.0.clone()).collect();
         for task in sick {
             agenda.after(1_000, Happening::Task { task, what: TaskMove::Recover });
         }
