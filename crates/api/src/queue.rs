@@ -5,6 +5,7 @@ use std::time::Duration;
 use marathon_model::app::AppSpec;
 use marathon_model::instance::{Condition, Goal};
 use marathon_model::offer::{Attribute, Offer};
+use marathon_model::resources::ANY_ROLE;
 use marathon_model::resources::Amount;
 use marathon_model::time::Timestamp;
 use marathon_model::view::{App, Mismatch, UnusedOffer, View, Waiting};
@@ -46,7 +47,11 @@ fn write_entry(json: &mut Json, app: &App, spec: &AppSpec, with_offers: bool, no
     let waiting = app.waiting.as_deref();
     json.object(|json| {
         json.key("count").int(app.tally.sum().waiting);
-        json.key("role").string(waiting.map_or(&spec.role, |it| &it.role));
+        let role = waiting.map_or(&spec.role, |it| &it.role);
+        // marathon-python refuses fields it does not know, and knows no roles; who uses roles needs it.
+        if **role != *ANY_ROLE {
+            json.key("role").string(role);
+        }
         json.key("delay").object(|json| {
             let left = delay_left(app, spec, now);
             json.key("timeLeftSeconds").int(left.unwrap_or_default().as_secs());

@@ -54,7 +54,8 @@ pub fn begin(root: &str, colour: bool) -> Levels {
         ("rustls".to_owned(), "warn".to_owned()),
     ];
     let (layer, handle) = reload::Layer::new(filter(&set));
-    let format = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(colour).with_target(false);
+    let format =
+        tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(colour).with_target(false);
     tracing_subscriber::registry().with(layer).with(format).init();
     Levels { handle, set: Arc::new(Mutex::new(set)) }
 }

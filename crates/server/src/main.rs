@@ -42,7 +42,8 @@ const WORKERS_MAX: usize = 4;
 
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
-    let rest = || arguments.iter().skip(1).map(|it| it.to_string_lossy().into_owned()).collect::<Vec<String>>();
+    let rest =
+        || arguments.iter().skip(1).map(|it| it.to_string_lossy().into_owned()).collect::<Vec<String>>();
     match arguments.first().and_then(|it| it.to_str()) {
         Some("keeper") => return code(marathon_keeper::main(&rest())),
         Some("docker-run") => return code(marathon_docker::main(&rest())),
@@ -143,6 +144,13 @@ enum End {
 }
 
 async fn serve(config: Config, clock: Clock, levels: log::Levels, listener: TcpListener) -> Exit {
+    let mut signals = match Signals::listen() {
+        Ok(signals) => signals,
+        Err(error) => {
+            tracing::error!("cannot listen to signals: {error}");
+            return Exit::Uncaught;
+        }
+    };
     let views = Arc::new(ArcSwap::from_pointee(View::default()));
     let begin = clock.now().wall.0.max(1).unsigned_abs().saturating_mul(1000);
     let hub = Arc::new(EventHub::new(config.event_stream_max_outstanding_messages, begin));
@@ -184,7 +192,8 @@ async fn serve(config: Config, clock: Clock, levels: log::Levels, listener: TcpL
     let engine: Arc<OnceLock<Local>> = Arc::default();
     let outside = Outside { views, hub: hub.clone(), engine: engine.clone(), prober };
     let (stop_loop, loop_stopped) = oneshot::channel();
-    let inbox = Inbox { commands: command_inbox, engine: engine_inbox, probes: probe_inbox, stop: loop_stopped };
+    let inbox =
+        Inbox { commands: command_inbox, engine: engine_inbox, probes: probe_inbox, stop: loop_stopped };
     let (loop_ended, mut loop_end) = oneshot::channel::<Exit>();
     let mut term = Term::new(core, store, clock, outside);
     if let Err(error) = term.begin(first) {
@@ -213,7 +222,7 @@ async fn serve(config: Config, clock: Clock, levels: log::Levels, listener: TcpL
             // The loop must find the engine when the first event of it arrives.
             engine.get_or_init(|| local).begin();
             tokio::select! {
-                end = signalled() => end,
+                name = signals.next() => End::Signal(name),
                 () = abdicated.notified() => End::Abdicated,
                 exit = &mut loop_end => End::Loop(exit.unwrap_or(Exit::Uncaught)),
             }
@@ -222,7 +231,10 @@ async fn serve(config: Config, clock: Clock, levels: log::Levels, listener: TcpL
     };
     let exit = match &end {
         End::Signal(name) => {
-            tracing::info!("{name}: stopping; tasks {}", if config.checkpoint { "keep running" } else { "end with the server" });
+            tracing::info!(
+                "{name}: stopping; tasks {}",
+                if config.checkpoint { "keep running" } else { "end with the server" }
+            );
             Exit::Ok
         }
         End::Abdicated => {
@@ -238,11 +250,10 @@ async fn serve(config: Config, clock: Clock, levels: log::Levels, listener: TcpL
         }
     };
     // Whoever asks a second time does not want to wait.
-    tokio::spawn(async {
-        if let End::Signal(name) = signalled().await {
-            tracing::warn!("{name} again: ending at once");
-            std::process::exit(Exit::Ok as i32);
-        }
+    tokio::spawn(async move {
+        let name = signals.next().await;
+        tracing::warn!("{name} again: ending at once");
+        std::process::exit(Exit::Ok as i32);
     });
     // Requests in progress are answered before the loop ends; new ones are not accepted any more.
     let _ = stop_http.send(());
@@ -280,9 +291,9 @@ fn load(config: &Config, clock: Clock) -> Result<(Store, Core, Batch), String> {
         _ => {
             let folder = config.data_dir.join("state");
             // Others may pass through: tasks of other users live in folders below. The state itself is ours.
-            std::fs::DirBuilder::new().recursive(true).mode(0o755).create(&config.data_dir).map_err(|error| {
-                format!("cannot make the folder {} (--data_dir): {error}", config.data_dir.display())
-            })?;
+            std::fs::DirBuilder::new().recursive(true).mode(0o755).create(&config.data_dir).map_err(
+                |error| format!("cannot make the folder {} (--data_dir): {error}", config.data_dir.display()),
+            )?;
             Store::open(&folder, Options::default()).map_err(|error| chain(&error))?
         }
     };
@@ -299,7 +310,8 @@ async fn start_engine(
     config: &Config,
     events: mpsc::Sender<marathon_model::offer::EngineEvent>,
 ) -> Result<Local, String> {
-    let executable = std::env::current_exe().map_err(|error| format!("cannot find our own binary: {error}"))?;
+    let executable =
+        std::env::current_exe().map_err(|error| format!("cannot find our own binary: {error}"))?;
     Local::connect(setup::local(config, executable), events)
         .await
         .map_err(|error| format!("the embedded engine does not start: {}", chain(&error)))
@@ -324,13 +336,23 @@ fn announce(config: &Config) {
     }
 }
 
-async fn signalled() -> End {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = term.recv() => End::Signal("SIGTERM"),
-        _ = int.recv() => End::Signal("SIGINT"),
+/// Asked to end, by whoever runs us. Listened to from the beginning: before that a signal ends the process
+/// in the middle of whatever it does.
+struct Signals {
+    term: tokio::signal::unix::Signal,
+    int: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Signals> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Signals { term: signal(SignalKind::terminate())?, int: signal(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.term.recv() => "SIGTERM",
+            _ = self.int.recv() => "SIGINT",
+        }
     }
 }

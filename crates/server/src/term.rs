@@ -153,18 +153,24 @@ impl Term {
     fn take_waiting(&mut self, inbox: &mut Inbox, events: &mut Vec<Event>) {
         let more = |taken: usize| taken < ROUND_MAX;
         let mut taken = 0;
-        while more(taken) && let Ok(event) = inbox.engine.try_recv() {
+        while more(taken)
+            && let Ok(event) = inbox.engine.try_recv()
+        {
             events.push(Event::Engine(event));
             taken += 1;
         }
         taken = 0;
-        while more(taken) && let Ok(question) = inbox.commands.try_recv() {
+        while more(taken)
+            && let Ok(question) = inbox.commands.try_recv()
+        {
             let event = self.ask(question);
             events.push(event);
             taken += 1;
         }
         taken = 0;
-        while more(taken) && let Ok(result) = inbox.probes.try_recv() {
+        while more(taken)
+            && let Ok(result) = inbox.probes.try_recv()
+        {
             events.push(Event::Probed(result));
             taken += 1;
         }
@@ -230,7 +236,10 @@ impl Term {
         if self.store.wants_snapshot() {
             let dump = marathon_records::snapshot(&self.core.view());
             if let Err(error) = self.store.begin_snapshot(dump) {
-                tracing::warn!(error = crate::exit::chain(&error), "no snapshot could be begun; the log goes on");
+                tracing::warn!(
+                    error = crate::exit::chain(&error),
+                    "no snapshot could be begun; the log goes on"
+                );
             }
         }
     }

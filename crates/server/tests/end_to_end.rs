@@ -62,7 +62,11 @@ fn a_web_app_is_served_scaled_and_rolled_without_a_gap() {
         let tasks = it.running("/web");
         let healthy: Vec<&Value> = tasks
             .iter()
-            .filter(|task| task["healthCheckResults"].as_array().is_some_and(|all| all.iter().any(|one| one["alive"] == true)))
+            .filter(|task| {
+                task["healthCheckResults"]
+                    .as_array()
+                    .is_some_and(|all| all.iter().any(|one| one["alive"] == true))
+            })
             .collect();
         assert!(healthy.len() >= 3, "fewer than three healthy instances: {tasks:?}");
         assert!(tasks.len() <= 4, "more than three and a half instances: {}", tasks.len());
@@ -99,7 +103,8 @@ fn tasks_outlive_a_killed_server_and_are_adopted() {
     let victim = before.keys().next().unwrap();
     server.change("DELETE", &format!("/v2/apps//long/tasks/{victim}"), Value::Null);
     server.wait("the killed one is replaced", |it| {
-        it.running("/long").len() == 3 && !it.running("/long").iter().any(|task| task["id"] == victim.as_str())
+        it.running("/long").len() == 3
+            && !it.running("/long").iter().any(|task| task["id"] == victim.as_str())
     });
 }
 
@@ -190,7 +195,11 @@ fn a_taken_port_and_a_bad_flag_have_their_exit_codes() {
 fn a_whole_tree_of_processes_ends_with_its_task() {
     let server = Server::start();
     let cmd = "trap '' TERM; sh -c \"trap '' TERM; sleep 1000\" & sleep 1000 & wait";
-    server.change("POST", "/v2/apps", json!({"id": "/tree", "cmd": cmd, "cpus": 0.1, "mem": 32, "taskKillGracePeriodSeconds": 1}));
+    server.change(
+        "POST",
+        "/v2/apps",
+        json!({"id": "/tree", "cmd": cmd, "cpus": 0.1, "mem": 32, "taskKillGracePeriodSeconds": 1}),
+    );
     server.wait_idle();
     let task = server.running("/tree")[0]["id"].as_str().unwrap().to_owned();
     server.change("DELETE", "/v2/apps//tree", Value::Null);
@@ -231,7 +240,8 @@ fn output_lands_in_the_sandbox_and_files_are_fetched() {
         read("stdout").contains("hello from a file") && read("stderr").contains("to-stderr")
     });
     let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap();
-    let environment: Vec<String> = environment.split(|it| *it == 0).map(|it| String::from_utf8_lossy(it).into_owned()).collect();
+    let environment: Vec<String> =
+        environment.split(|it| *it == 0).map(|it| String::from_utf8_lossy(it).into_owned()).collect();
     for expected in ["MINE=yes", "MARATHON_APP_ID=/talker", "HOST=localhost", "MARATHON_APP_LABEL_TIER=web"] {
         assert!(environment.iter().any(|it| it == expected), "{expected} is not in {environment:?}");
     }

@@ -67,9 +67,10 @@ impl Server {
     pub fn at(dir: &Path, flags: &[&str]) -> Server {
         let port = free_port();
         let (first, last) = task_ports();
-        let mut arguments: Vec<String> = ["--master", "local", "--http_address", "127.0.0.1", "--hostname", "localhost"]
-            .map(str::to_owned)
-            .to_vec();
+        let mut arguments: Vec<String> =
+            ["--master", "local", "--http_address", "127.0.0.1", "--hostname", "localhost"]
+                .map(str::to_owned)
+                .to_vec();
         arguments.extend(["--http_port".to_owned(), port.to_string()]);
         arguments.extend(["--data_dir".to_owned(), dir.join("data").display().to_string()]);
         if !flags.iter().any(|it| it.starts_with("--local_resources")) {
@@ -123,7 +124,13 @@ impl Server {
         &self.arguments
     }
 
-    fn try_request(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> std::io::Result<Answer> {
+    fn try_request(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> std::io::Result<Answer> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
         stream.set_read_timeout(Some(PATIENCE))?;
         let mut head = format!(
@@ -153,7 +160,9 @@ impl Server {
         }
         let mut body = Vec::new();
         reader.read_to_end(&mut body)?;
-        let chunked = headers.iter().any(|(name, value)| name.eq_ignore_ascii_case("transfer-encoding") && value == "chunked");
+        let chunked = headers
+            .iter()
+            .any(|(name, value)| name.eq_ignore_ascii_case("transfer-encoding") && value == "chunked");
         if chunked {
             body = dechunk(&body);
         }
@@ -162,7 +171,8 @@ impl Server {
 
     #[track_caller]
     pub fn request(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
-        self.try_request(method, path, headers, body.as_bytes()).unwrap_or_else(|error| panic!("{method} {path}: {error}"))
+        self.try_request(method, path, headers, body.as_bytes())
+            .unwrap_or_else(|error| panic!("{method} {path}: {error}"))
     }
 
     #[track_caller]
@@ -258,14 +268,17 @@ impl Drop for Server {
         if self.child.try_wait().ok().flatten().is_some() {
             self.child = spawn(&self.dir, &self.arguments);
             let began = Instant::now();
-            while self.try_request("GET", "/ping", &[], b"").is_err() && began.elapsed() < Duration::from_secs(10) {
+            while self.try_request("GET", "/ping", &[], b"").is_err()
+                && began.elapsed() < Duration::from_secs(10)
+            {
                 std::thread::sleep(Duration::from_millis(20));
             }
         }
         let _ = self.try_request("DELETE", "/v2/groups?force=true", &[], b"");
         let began = Instant::now();
         while began.elapsed() < Duration::from_secs(15) {
-            let tasks = self.try_request("GET", "/v2/tasks", &[], b"").map(|it| it.text()).unwrap_or_default();
+            let tasks =
+                self.try_request("GET", "/v2/tasks", &[], b"").map(|it| it.text()).unwrap_or_default();
             if tasks.is_empty() || tasks.contains("\"tasks\":[]") {
                 break;
             }
