@@ -85,7 +85,7 @@ pub fn local(config: &Config, executable: PathBuf) -> LocalConfig {
         cpu_hard_limit: config.local_cpu_hard,
         isolation: config.local_isolation == Isolation::Auto,
         fetch_cache_bytes: config.local_fetch_cache_bytes,
-        default_user: None,
+        default_user: given(config, "--mesos_user").then(|| config.mesos_user.clone()),
         secrets_dir: Some(config.data_dir.join("secrets")),
         ..base
     }
