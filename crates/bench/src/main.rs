@@ -78,6 +78,9 @@ fn benches(args: &[String]) -> Outcome<()> {
     procs::sweep_on_signals();
     for (name, bench) in run::BENCHES.iter().filter(|it| all || names.iter().any(|name| name == it.0)) {
         let report = bench(&place);
+        if report.is_ok() {
+            procs::settle();
+        }
         procs::sweep();
         report.map_err(|error| format!("{name}: {error}"))?.print(name);
     }

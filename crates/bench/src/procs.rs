@@ -174,6 +174,21 @@ fn end_all_below(dir: &Path) {
     let _ = wait_for("the end of tasks", Duration::from_secs(5), Duration::from_millis(20), gone);
 }
 
+/// Lets keepers without a server and tasks leave, as they do by themselves; only they know which cgroups
+/// to remove.
+pub fn settle() {
+    let folders: Vec<PathBuf> = litter()
+        .iter()
+        .filter_map(|it| match it {
+            Litter::Folder(dir) => Some(dir.clone()),
+            Litter::Process(_) => None,
+        })
+        .collect();
+    let alone = || folders.iter().all(|dir| keeper_below(dir).is_none());
+    // One that stays is ended by `sweep`.
+    let _ = wait_for("the end of keepers", Duration::from_secs(10), Duration::from_millis(100), alone);
+}
+
 /// Ends every process and removes every folder that is still noted.
 pub fn sweep() {
     let all = std::mem::take(&mut *litter());

@@ -100,7 +100,8 @@ impl Server {
         Ok((self.binary, self.dir))
     }
 
-    /// Removes all apps, waits for the ends of their tasks, stops the server and removes its folder.
+    /// Removes all apps, waits for the ends of their tasks and stops the server. Its keeper goes by itself a
+    /// little later, and the folder at the end of the bench.
     pub fn stop(mut self) -> Outcome<()> {
         let mut client = self.client()?;
         client.want("DELETE", "/v2/groups//?force=true", None)?;
@@ -119,15 +120,6 @@ impl Server {
             self.child.wait()?;
         }
         procs::reaped(self.pid);
-        // The keeper goes by itself once it has neither tasks nor a server; it takes its cgroups along.
-        let alone = || procs::keeper_below(&self.dir).is_none();
-        let _ = procs::wait_for(
-            "the end of the keeper",
-            Duration::from_secs(5),
-            Duration::from_millis(50),
-            alone,
-        );
-        procs::remove_folder(&self.dir);
         ended.and(stopped)
     }
 }

@@ -159,10 +159,8 @@ impl Cluster {
                 continue;
             }
             self.next_offer += 1;
-            // A framework of several roles is offered the same agent for each in turn. Those of roles that
-            // are enforced on groups come here too; see `client`.
-            let enforced =
-                *self.role != *marathon_model::resources::ANY_ROLE && self.next_offer.is_multiple_of(2);
+            // A framework of several roles gets offers for each; users enforce the role of one group.
+            let enforced = *self.role != *marathon_model::resources::ANY_ROLE && self.dice.chance(0.5);
             let resources = std::mem::replace(&mut agent.free, emptied(&agent.plan.resources));
             made.push(Offer {
                 id: OfferId::new(format!("o{}", self.next_offer)),

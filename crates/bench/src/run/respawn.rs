@@ -66,9 +66,14 @@ fn respawn(
     let begin = Instant::now();
     procs::signal(pid, Signal::SIGKILL);
     let running = stream.next("TASK_RUNNING", LIMIT)?;
-    // Said to run is not enough: the process must be there.
-    let present: BTreeMap<String, i32> = procs::tasks_below(&server.dir).into_iter().collect();
-    let pid = *present.get(&running.task).ok_or_else(|| format!("{} does not run", running.task))?;
+    // Said to run is not enough: the process must be there. Its environment is there a moment later than
+    // itself, and finding it takes longer than the whole respawn, so this stays out of the time.
+    let mut pid = None;
+    procs::wait_for(&running.task, Duration::from_secs(2), Duration::from_millis(1), || {
+        pid = procs::tasks_below(&server.dir).into_iter().find(|it| it.0 == running.task).map(|it| it.1);
+        pid.is_some()
+    })?;
+    let pid = pid.ok_or("no process")?;
     if tasks.insert(running.task.clone(), pid).is_some() {
         return Err(format!("{} was running before", running.task).into());
     }
