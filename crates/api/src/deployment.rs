@@ -29,7 +29,7 @@ fn write_deployment(json: &mut Json, view: &View, deployment: &Deployment) {
         json.key("currentActions").array(actions, |json, action| {
             json.object(|json| {
                 write_action(json, action);
-                let results = view.apps.get(&action.app).into_iter().flat_map(|it| &it.readiness);
+                let results = view.apps.get(&action.app).into_iter().flat_map(|it| it.readiness.values());
                 json.key("readinessCheckResults").array(results, write_readiness);
             });
         });

@@ -1,9 +1,10 @@
 //! Events of `/v2/events`: each one flat object on one line.
 //!
 //! Where releases disagree about the name of an id (`taskId` up to 1.3, `instanceId` since), both are
-//! written: consumers look for theirs and leave the other alone. Deployment plans are in the light form,
-//! without the groups before and after. New types are out of the question, since one client refuses
-//! types it does not know.
+//! written: consumers look for theirs and leave the other alone. Deployment plans never carry the groups
+//! before and after, as in the last releases of the original, but their keys are there unless the light
+//! form is asked for: marathon-python cannot read a plan without them. New types are out of the
+//! question, since that client refuses types it does not know.
 
 use marathon_model::app::HealthCheck;
 use marathon_model::deployment::Deployment;
@@ -20,11 +21,29 @@ use crate::task::{state_name, write_addresses, write_ports};
 /// Longer messages of tasks are cut, as in the original.
 const MESSAGE_CHARS_MAX: usize = 10_000;
 
+/// How much of a deployment plan an event tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum PlanFormat {
+    /// With empty `original` and `target`.
+    #[default]
+    Full,
+    /// Without them, for those who ask by `plan-format=light`.
+    Light,
+}
+
+/// Whether the event reads differently in the two formats.
+pub fn has_plan(what: &What) -> bool {
+    matches!(
+        what,
+        What::DeploymentStep { .. } | What::DeploymentSucceeded { .. } | What::DeploymentFailed { .. }
+    )
+}
+
 /// The event as one line of JSON, without a line end.
-pub fn write(notice: &Notice) -> Vec<u8> {
+pub fn write(notice: &Notice, format: PlanFormat) -> Vec<u8> {
     Json::text(|json| {
         json.object(|json| {
-            write_fields(json, &notice.what);
+            write_fields(json, &notice.what, format);
             json.key("eventType").string(notice.what.name());
             json.key("timestamp").time(notice.at);
         });
@@ -32,12 +51,12 @@ pub fn write(notice: &Notice) -> Vec<u8> {
 }
 
 /// The event as a frame of the stream. Lines end in CRLF, on which some consumers split.
-pub fn frame(notice: &Notice) -> Vec<u8> {
-    let data = write(notice);
+pub fn frame(notice: &Notice, format: PlanFormat) -> Vec<u8> {
+    let data = write(notice, format);
     [b"event: ", notice.what.name().as_bytes(), b"\r\ndata: ", &data, b"\r\n\r\n"].concat()
 }
 
-fn write_fields(json: &mut Json, what: &What) {
+fn write_fields(json: &mut Json, what: &What, format: PlanFormat) {
     match what {
         What::ApiPost { origin, app } => {
             json.key("clientIp").string(&origin.client_ip);
@@ -90,16 +109,16 @@ fn write_fields(json: &mut Json, what: &What) {
             json.key("reason").string(reason);
         }
         What::DeploymentStep { how: _, plan, step } => {
-            write_plan(json, plan);
+            write_plan(json, plan, format);
             write_step(json.key("currentStep"), step);
         }
         What::DeploymentSucceeded { plan } => {
             json.key("id").shown(plan.id);
-            write_plan(json, plan);
+            write_plan(json, plan, format);
         }
         What::DeploymentFailed { plan, reason } => {
             json.key("id").shown(plan.id);
-            write_plan(json, plan);
+            write_plan(json, plan, format);
             json.key("reason").string(reason);
         }
         What::StatusUpdate { task, agent, host, state, message, ports, addresses, version } => {
@@ -154,9 +173,13 @@ fn write_health(json: &mut Json, check: &HealthCheck) {
     write_health_check(json.key("healthCheck"), check);
 }
 
-fn write_plan(json: &mut Json, plan: &Deployment) {
+fn write_plan(json: &mut Json, plan: &Deployment, format: PlanFormat) {
     json.key("plan").object(|json| {
         json.key("id").shown(plan.id);
+        if format == PlanFormat::Full {
+            json.key("original").object(|_| {});
+            json.key("target").object(|_| {});
+        }
         write_steps(json, &plan.steps);
         json.key("version").time(plan.version);
     });

@@ -24,7 +24,7 @@ pub fn write_app_info(json: &mut Json, app: &App, spec: &AppSpec, embed: Embed, 
             write_deployment_ids(json, &app.deployments);
         }
         if embed.has(Embed::READINESS) {
-            json.key("readinessCheckResults").array(&app.readiness, write_readiness);
+            json.key("readinessCheckResults").array(app.readiness.values(), write_readiness);
         }
         if embed.has(Embed::TASKS) {
             write_tasks(json.key("tasks"), app.instances.values(), &[]);
@@ -35,7 +35,9 @@ pub fn write_app_info(json: &mut Json, app: &App, spec: &AppSpec, embed: Embed, 
             write_failure(json.key("lastTaskFailure"), failure);
         }
         if embed.has(Embed::TASK_STATS) {
-            write_stats(json.key("tasksStats"), app, spec, now);
+            // The last releases of the original write `tasksStats`, by a slip: their documentation, the web
+            // UI and the clients in use all read `taskStats`, and marathon-python raises on the other.
+            write_stats(json.key("taskStats"), app, spec, now);
         }
     });
 }

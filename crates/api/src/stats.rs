@@ -1,4 +1,4 @@
-//! `tasksStats`: how tasks of the present and of older configurations fare.
+//! `taskStats`: how tasks of the present and of older configurations fare.
 
 use marathon_model::app::AppSpec;
 use marathon_model::instance::{Condition, Instance, Task};

@@ -125,11 +125,14 @@ impl Server {
 }
 
 /// `count` instances of `sleep 1000`, started directly and without ports, as the peers do it.
+///
+/// A tenth of a processor each: with a thousandth the kernel would let a task run for 1 ms out of 100, and
+/// merely to die takes longer than that.
 pub fn sleepers(id: &str, count: u32) -> String {
     serde_json::json!({
         "id": id,
         "args": ["/bin/sleep", "1000"],
-        "cpus": 0.001,
+        "cpus": 0.1,
         "mem": 16,
         "instances": count,
         "portDefinitions": [],

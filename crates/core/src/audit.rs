@@ -7,6 +7,7 @@ use marathon_model::instance::{Condition, Goal};
 
 use crate::Core;
 use crate::timers::Timer;
+use crate::world::World;
 
 impl Core {
     /// Everything that is not as it must be; empty when all is well.
@@ -63,6 +64,15 @@ impl Core {
             }
             for port in app.spec.iter().flat_map(|it| it.service_ports()).filter(|it| *it != 0) {
                 *ports.entry(port).or_default() += 1;
+            }
+        }
+        let World { launchable, queue, held, .. } = &self.world;
+        if !launchable.iter().eq(queue.difference(held)) {
+            findings.push(format!("{launchable:?} may launch, of {queue:?} without {held:?}"));
+        }
+        for plan in self.world.view.deployments.values() {
+            if plan.steps.iter().any(|it| !it.actions.is_sorted_by(|a, b| a.app < b.app)) {
+                findings.push(format!("{}: the actions of a step are not in order", plan.id));
             }
         }
         if ports != self.world.service_ports {

@@ -83,7 +83,10 @@ impl Rule {
             Operator::MaxPer => wanted.and_then(|it| it.parse::<u32>().ok()).is_some_and(|max| count < max),
             Operator::Is => wanted.is_some_and(|it| x == normal_scalar(it)),
             Operator::GroupBy => {
-                let groups = wanted.and_then(|it| it.parse::<usize>().ok()).unwrap_or(0);
+                let groups = match wanted {
+                    Some("inf") => usize::MAX,
+                    other => other.and_then(|it| it.parse().ok()).unwrap_or(0),
+                };
                 let least = self.placed.values().min().copied().unwrap_or(0);
                 count == 0 || (self.placed.len() >= groups && count == least)
             }
@@ -195,6 +198,7 @@ mod tests {
         check(Operator::Is, Some("r1"), "", "r1 r2", "r1");
         check(Operator::GroupBy, None, "r1 r1 r2", "r1 r2 r3", "r2 r3");
         check(Operator::GroupBy, Some("3"), "r1", "r1 r2", "r2");
+        check(Operator::GroupBy, Some("inf"), "r1 r2", "r1 r2 r3", "r3");
         check(Operator::GroupBy, Some("3"), "r1 r2 r3", "r1 r2 r3", "r1 r2 r3");
         check(Operator::GroupBy, Some("3"), "r1 r1 r2 r3", "r1 r2 r3", "r2 r3");
     }

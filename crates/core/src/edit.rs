@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use marathon_model::app::AppSpec;
+use marathon_model::app::{AppSpec, Change};
 use marathon_model::command::{Origin, Refusal, Reply, Violation};
 use marathon_model::deployment::Deployment;
 use marathon_model::group::Group;
@@ -63,7 +63,7 @@ impl Core {
                 let version = update.version.unwrap_or_default();
                 let app = self.world.app(&id).ok_or_else(unknown)?;
                 let old = app.version(version).ok_or_else(unknown)?;
-                draft.returning.insert(id.clone());
+                draft.go_back(self.world.spec(&id), old);
                 Some(AppSpec::clone(old))
             }
             (AppEdit::Create(update) | AppEdit::Merge(update) | AppEdit::Replace(update), None) => {
@@ -137,7 +137,10 @@ impl Core {
                 self.draft_scale(&mut draft, &id, factor);
                 Ok(())
             }
-            (None, None) => self.draft_group(&mut draft, &id, &update, ""),
+            (None, None) => {
+                draft.roles_apart = true;
+                self.draft_group(&mut draft, &id, &update, "")
+            }
         };
         match drafted {
             Ok(()) => self.answer(draft),
@@ -147,13 +150,21 @@ impl Core {
 
     /// The subtree as it stood in an earlier version of the tree.
     fn draft_version(&self, draft: &mut Draft, id: &GroupId, version: Timestamp) -> Result<(), Refusal> {
+        let unavailable = || Refusal::Illegal(format!("Group {id} not available in version {version}"));
         if !self.world.view.root_versions.contains(&version) {
-            return Err(Refusal::Illegal(format!("Group {id} not available in version {version}")));
+            return Err(unavailable());
+        }
+        let then = |group: &GroupId| {
+            let history = self.world.view.group_history.get(group)?;
+            history.iter().rev().find(|(at, _)| *at <= version)?.1.as_ref()
+        };
+        if !id.is_root() && then(id).is_none() {
+            return Err(unavailable());
         }
         for (app, entry) in self.world.view.apps.iter().filter(|(app, _)| app.is_below(id)) {
             match (entry.as_of(version), &entry.spec) {
-                (Some(old), _) => {
-                    draft.returning.insert(app.clone());
+                (Some(old), now) => {
+                    draft.go_back(now.as_ref(), old);
                     draft.apps.insert(app.clone(), Some(AppSpec::clone(old)));
                 }
                 (None, Some(_)) => drop(draft.apps.insert(app.clone(), None)),
@@ -161,8 +172,8 @@ impl Core {
             }
         }
         let inside = |it: &GroupId| it == id || it.is_below(id);
-        for (group, history) in self.world.view.group_history.iter().filter(|(it, _)| inside(it)) {
-            let then = history.iter().rev().find(|(at, _)| *at <= version).and_then(|it| it.1.as_ref());
+        for group in self.world.view.group_history.keys().filter(|it| inside(it)) {
+            let then = then(group);
             let now = self.world.view.groups.get(group);
             if then.is_some() || now.is_some() && !group.is_root() {
                 draft.groups.insert(group.clone(), then.map(|it| Group::clone(it)));
@@ -310,6 +321,15 @@ impl Draft {
         Draft { about: GroupId::root(), ..Draft::empty() }
     }
 
+    /// An app becomes what it was. Where that differs from what it is, the configuration gets its old name
+    /// back, so that instances which still run it are kept. Where nothing differs (it was restarted since),
+    /// its instances are as good as any.
+    fn go_back(&mut self, now: Option<&Arc<AppSpec>>, old: &AppSpec) {
+        if now.is_none_or(|it| it.change_to(old) == Change::Replace) {
+            self.returning.insert(old.id.clone());
+        }
+    }
+
     fn empty() -> Draft {
         Draft {
             apps: BTreeMap::new(),
@@ -320,6 +340,7 @@ impl Draft {
             about: GroupId::root(),
             force: false,
             dry_run: false,
+            roles_apart: false,
         }
     }
 }

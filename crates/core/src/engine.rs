@@ -35,7 +35,9 @@ impl Core {
                     self.world.publish(What::SchedulerDisconnected);
                 }
             }
-            EngineEvent::Offers(offers) => self.on_offers(offers),
+            EngineEvent::Offers(offers) if self.world.connected => self.on_offers(offers),
+            // What is accepted could not be sent, and the engine takes its offers back.
+            EngineEvent::Offers(_) => {}
             // No offer is kept: it was accepted or declined in the step it came in.
             EngineEvent::Rescinded(_) => {}
             EngineEvent::Status(status) => self.on_status(status),
@@ -92,7 +94,7 @@ impl Core {
             return;
         }
         let grew = std::mem::take(&mut self.world.demand_grew);
-        if self.world.queue.iter().all(|id| self.world.is_held(id)) {
+        if self.world.launchable.is_empty() {
             self.world.timers.clear(&Timer::Revive);
             if self.offers_wanted && self.policy.suppress_offers {
                 self.world.view.counters.suppresses += 1;

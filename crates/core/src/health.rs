@@ -171,11 +171,7 @@ impl Core {
             ready,
             last_response: check.preserve_last_response.then_some(answer),
         };
-        let app = self.world.app_mut(it.spec());
-        match app.readiness.iter_mut().find(|known| known.task == task.id) {
-            Some(known) => *known = result,
-            None => app.readiness.push(result),
-        }
+        self.world.app_mut(it.spec()).readiness.insert(it.id.uuid, result);
         if ready {
             self.world.timers.clear(&Timer::Readiness(it.id.clone()));
             self.world.put_instance(Instance { ready: true, ..Instance::clone(it) });
@@ -264,6 +260,7 @@ impl Core {
         let message = format!("Task was killed since health check failed. Reason: {cause}");
         self.record_failure(&it, TaskState::Killed, &message);
         self.world.publish(What::UnhealthyKilled { instance: it.clone(), reason: cause.to_string() });
+        self.world.begin_health_kill(&it.id);
         self.send_kill(&it);
     }
 
@@ -272,9 +269,7 @@ impl Core {
         let wanted = app.spec.as_ref().map_or(0, |it| it.instances);
         // The cast saturates; at least one may always go.
         let limit = ((f64::from(wanted) * UNHEALTHY_KILLS_SHARE) as usize).max(1);
-        let dying =
-            app.instances.values().filter(|it| it.healthy() == Some(false) && self.is_being_killed(it));
-        dying.take(limit).count() < limit
+        self.world.dying_of_health(it.spec()) < limit
     }
 
     /// Takes in what the engine says about the check it carries out beside the task.
@@ -286,6 +281,7 @@ impl Core {
         if health.alive() == Some(healthy) {
             return;
         }
+        let was_alive = health.alive() == Some(true);
         if healthy {
             succeed(health, now);
         } else {
@@ -300,7 +296,10 @@ impl Core {
             alive: healthy,
         };
         next.since = now;
-        self.world.publish(what);
+        // `alive` counts as false before the first result.
+        if was_alive != healthy {
+            self.world.publish(what);
+        }
     }
 }
 

@@ -17,12 +17,25 @@ impl Core {
                 self.world.write(Write::RootForgotten { version: oldest });
             }
         }
-        self.bury();
+        if let Some(oldest) = self.world.view.root_versions.front().copied() {
+            self.bury_apps(oldest);
+            self.bury_groups(oldest);
+        }
     }
 
-    /// Forgets removed apps that no kept version of the tree knows any more.
-    fn bury(&mut self) {
-        let Some(oldest) = self.world.view.root_versions.front().copied() else { return };
+    /// Forgets removed groups that no kept version of the tree knows any more.
+    fn bury_groups(&mut self, oldest: Timestamp) {
+        while let Some((at, id)) = self.world.group_graveyard.first().filter(|(at, _)| *at <= oldest).cloned()
+        {
+            self.world.group_graveyard.remove(&(at, id.clone()));
+            for (version, _) in self.world.view.group_history.remove(&id).unwrap_or_default() {
+                self.world.write(Write::GroupVersionForgotten { id: id.clone(), version });
+            }
+        }
+    }
+
+    /// The same of removed apps.
+    fn bury_apps(&mut self, oldest: Timestamp) {
         let gone: Vec<(Timestamp, SpecId)> =
             self.world.graveyard.iter().take_while(|(at, _)| *at <= oldest).cloned().collect();
         for (at, id) in gone {
@@ -48,7 +61,8 @@ impl Core {
         }
     }
 
-    /// Keeps the versions of an app within the limit, sparing those that instances or deployments use.
+    /// Keeps the versions of an app within the limit, sparing those that instances use. (Deployments carry
+    /// the definitions they need.)
     pub(crate) fn prune_app(&mut self, id: &SpecId) {
         let limit = self.policy.max_versions.max(1);
         let Some(app) = self.world.app(id) else { return };

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use marathon_model::app::AppSpec;
 use marathon_model::command::{Refusal, Reply, Victims};
 use marathon_model::id::{GroupId, InstanceId, PathId, SpecId};
-use marathon_model::instance::{Condition, Instance};
+use marathon_model::instance::{Condition, Goal, Instance};
 
 use crate::Core;
 use crate::deploy::Draft;
@@ -25,7 +25,13 @@ impl Core {
             return self.kill_and_scale(&victims, chosen, force);
         }
         for it in &chosen {
-            if wipe {
+            // The engine cannot reach it. It is given up, and killed should it come back.
+            if it.condition.is_unreachable() {
+                self.retire(&it.id);
+                if wipe {
+                    self.expunge(&it.id);
+                }
+            } else if wipe {
                 self.retire(&it.id);
             } else if it.condition.is_active() && !self.is_being_killed(it) {
                 self.send_kill(it);
@@ -67,7 +73,11 @@ impl Core {
         if let Victims::OfApp { app, .. } | Victims::One { app, .. } = victims {
             by_app.insert(app.clone(), Vec::new());
         }
-        for it in chosen.iter().filter(|it| it.condition.is_active() && it.condition != Condition::Killing) {
+        // What is on its way out has been counted before.
+        let counts = |it: &&Arc<Instance>| {
+            it.goal == Goal::Running && it.condition.is_active() && it.condition != Condition::Killing
+        };
+        for it in chosen.iter().filter(counts) {
             by_app.entry(it.spec().clone()).or_default().push(it.id.clone());
         }
         let about = match by_app.len() {

@@ -53,6 +53,7 @@ pub fn build(
         name: spec.id.host_name(),
         role: spec.role.clone(),
         resources: spec.resources,
+        shares: BTreeMap::new(),
         cpu_limit: limit(spec.resource_limits.and_then(|it| it.cpus)),
         mem_limit: limit(spec.resource_limits.and_then(|it| it.mem)),
         host_ports: ports.iter().flatten().copied().collect(),

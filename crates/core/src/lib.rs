@@ -38,6 +38,7 @@ mod world;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use marathon_model::act::{Act, Batch};
 use marathon_model::command::{Command, Refusal, Reply};
@@ -53,6 +54,8 @@ pub use rollout::Bounds;
 use ids::Ids;
 use timers::Timer;
 use world::World;
+
+const PAUSE_MIN: Duration = Duration::from_millis(1);
 
 /// The state of one leader and the rules it goes by.
 #[derive(Debug)]
@@ -70,7 +73,11 @@ pub struct Core {
 }
 
 impl Core {
-    fn empty(policy: Policy, seed: u64, now: Now) -> Core {
+    fn empty(mut policy: Policy, seed: u64, now: Now) -> Core {
+        // A pause of zero would be over at once, again and again, and no wake-up would end.
+        for pause in [&mut policy.kill_retry_timeout, &mut policy.reconciliation_interval] {
+            *pause = (*pause).max(PAUSE_MIN);
+        }
         let world = World { now, ..World::default() };
         Core {
             world,

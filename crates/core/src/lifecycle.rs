@@ -24,6 +24,8 @@ use crate::timers::Timer;
 
 /// Status messages are cut to so many characters before they are stored or published.
 const MESSAGE_MAX: usize = 10_000;
+/// So many instances of one app wait to be placed at a time: `"instances": 2000000000` is easily written.
+const WAITING_MAX: usize = 100_000;
 
 /// Mesos's word for a state, read as the condition it means.
 pub(crate) fn condition_of(status: &TaskStatus) -> Condition {
@@ -89,7 +91,13 @@ impl Core {
 
     fn update(&mut self, before: &Arc<Instance>, status: &TaskStatus, condition: Condition) {
         // What has ended stays ended, and what an agent says late may be older than what is known.
-        if before.condition.is_terminal() || is_step_back(before.condition, condition) {
+        if before.condition.is_terminal() {
+            if is_hearsay(before.condition) && !condition.is_terminal() && !condition.is_unreachable() {
+                self.kill_unknown(status);
+            }
+            return;
+        }
+        if is_step_back(before.condition, condition) {
             return;
         }
         let id = before.id.clone();
@@ -256,7 +264,7 @@ impl Core {
     /// Keeps an app from launching until its delay ends.
     fn hold(&mut self, id: &SpecId, delay: Delay) {
         self.world.write(Write::Delay { app: id.clone(), delay });
-        self.world.held.insert(id.clone());
+        self.world.hold(id);
         self.world.timers.set(Timer::Delay(id.clone()), self.world.now.tick + delay.current);
     }
 
@@ -265,11 +273,10 @@ impl Core {
         let app = self.world.app(id);
         let (Some(delay), Some(spec)) = (app.and_then(|it| it.delay), app.and_then(|it| it.spec.clone()))
         else {
-            self.world.held.remove(id);
+            self.world.release(id);
             return;
         };
-        if self.world.held.remove(id) {
-            self.world.demand_grew |= self.world.queue.contains(id);
+        if self.world.release(id) {
             let rest = spec.backoff.max.saturating_sub(delay.current) + Duration::from_millis(1);
             self.world.timers.set(Timer::Delay(id.clone()), self.world.now.tick + rest);
         } else {
@@ -295,7 +302,7 @@ impl Core {
             self.world.write(Write::DelayGone(id.clone()));
         }
         self.world.timers.clear(&Timer::Delay(id.clone()));
-        self.world.demand_grew |= self.world.held.remove(id) && self.world.queue.contains(id);
+        self.world.release(id);
         self.world.touch(id);
     }
 
@@ -307,6 +314,9 @@ impl Core {
     }
 
     fn is_expunged_at_once(&self, it: &Instance) -> bool {
+        if self.world.spec(it.spec()).is_none() {
+            return true;
+        }
         match self.strategy(it) {
             UnreachableStrategy::Disabled => false,
             UnreachableStrategy::After { expunge, .. } => self.unreachable_for(it) >= expunge,
@@ -345,8 +355,17 @@ impl Core {
             let left = expunge.saturating_sub(passed.max(inactive));
             self.world.timers.set(Timer::Unreachable(id.clone()), self.world.now.tick + left);
         } else {
-            self.world.drop_instance(id);
+            self.expunge(id);
         }
+    }
+
+    /// Forgets an instance that may still run somewhere. Should it turn up, it is unknown, and killed.
+    pub(crate) fn expunge(&mut self, id: &InstanceId) {
+        let Some(it) = self.world.instance(id) else { return };
+        let (condition, since) = (Condition::Killed, self.world.now.wall);
+        let last = Arc::new(Instance { condition, since, ..Instance::clone(it) });
+        self.world.publish(What::InstanceChanged { instance: last });
+        self.world.drop_instance(id);
     }
 
     /// A launch that took too long.
@@ -400,9 +419,10 @@ impl Core {
         }
     }
 
-    /// Adds instances that wait to be placed.
+    /// Adds instances that wait to be placed. Of a vast number some come later, as these are placed.
     pub(crate) fn schedule(&mut self, spec: &AppSpec, count: u32) {
-        for _ in 0..count {
+        let waiting = self.world.index.get(&spec.id).map_or(0, |it| it.waiting.len());
+        for _ in 0..(count as usize).min(WAITING_MAX.saturating_sub(waiting)) {
             let uuid = self.ids.instance(self.world.now.wall);
             self.world.put_instance(Instance {
                 id: InstanceId { spec: spec.id.clone(), uuid },
@@ -420,6 +440,12 @@ impl Core {
             });
         }
     }
+}
+
+/// Whether an end was declared by a master that had lost track, rather than seen by an agent. The task may
+/// have lived on, and must not.
+fn is_hearsay(end: Condition) -> bool {
+    matches!(end, Condition::Unknown | Condition::Gone | Condition::Dropped)
 }
 
 /// Whether a task that has come as far as `before` is said to be where it was earlier. Reconciliation tells

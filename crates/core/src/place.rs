@@ -6,7 +6,8 @@
 //! ```
 //! The order is part of the API: `/v2/queue` sums up offers by their first refusal.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use marathon_model::app::AppSpec;
@@ -32,11 +33,14 @@ struct Candidate {
     rules: constraint::Rules,
 }
 
+/// By app and configuration: amid a rollout that was broken off, an app has instances of several.
+type Candidates = BTreeMap<(SpecId, Timestamp), Candidate>;
+
 impl Core {
     pub(crate) fn on_offers(&mut self, offers: Vec<Offer>) {
         self.world.view.counters.offers_incoming += offers.len() as u64;
         let mut declined: Vec<OfferId> = Vec::new();
-        let mut candidates: BTreeMap<SpecId, Candidate> = BTreeMap::new();
+        let mut candidates = Candidates::new();
         for offer in offers {
             let offer = Arc::new(offer);
             let launches = self.match_offer(&offer, &mut candidates);
@@ -56,11 +60,7 @@ impl Core {
     }
 
     /// Places as many waiting instances as fit, taking turns between apps.
-    fn match_offer(
-        &mut self,
-        offer: &Arc<Offer>,
-        candidates: &mut BTreeMap<SpecId, Candidate>,
-    ) -> Vec<Launch> {
+    fn match_offer(&mut self, offer: &Arc<Offer>, candidates: &mut Candidates) -> Vec<Launch> {
         let mut launches = Vec::new();
         let mut waiting: Vec<SpecId> = self.launchable_after(self.last_served.as_ref());
         if waiting.is_empty() {
@@ -75,7 +75,7 @@ impl Core {
             attributes: offer.attributes.clone(),
         });
         let mut pool = Pool::new(offer);
-        let mut used: Vec<SpecId> = Vec::new();
+        let mut used: BTreeSet<SpecId> = BTreeSet::new();
         while !waiting.is_empty() && launches.len() < limit {
             let mut still = Vec::with_capacity(waiting.len());
             for id in waiting {
@@ -83,13 +83,14 @@ impl Core {
                     break;
                 }
                 let Some(instance) = self.next_waiting(&id) else { continue };
-                if !candidates.contains_key(&id) {
+                let key = (id.clone(), instance.config);
+                if !candidates.contains_key(&key) {
                     match self.candidate(&id, &instance) {
-                        Some(candidate) => drop(candidates.insert(id.clone(), candidate)),
+                        Some(candidate) => drop(candidates.insert(key.clone(), candidate)),
                         None => continue,
                     }
                 }
-                let candidate = &candidates[&id];
+                let candidate = &candidates[&key];
                 let refusals = self.refusals(candidate, offer, &pool);
                 let ports = match refusals.is_empty() {
                     true => pool.take_ports(&port_wishes(&candidate.spec), &candidate.roles, &mut self.ids),
@@ -104,14 +105,15 @@ impl Core {
                     }
                     continue;
                 };
-                pool.take(&candidate.spec.resources, &candidate.roles);
-                launches.push(self.provision(&instance, &candidates[&id], &agent, ports));
-                if let Some(candidate) = candidates.get_mut(&id) {
+                let shares = pool.take(&candidate.spec.resources, &candidate.roles);
+                let mut launch = self.provision(&instance, candidate, &agent, ports);
+                launch.shares = shares;
+                launches.push(launch);
+                if let Some(candidate) = candidates.get_mut(&key) {
                     candidate.rules.place(&agent);
                 }
-                if !used.contains(&id) {
+                if used.insert(id.clone()) {
                     crate::queue::note_offer(&mut self.world, &id, offer, Vec::new());
-                    used.push(id.clone());
                 }
                 self.last_served = Some(id.clone());
                 still.push(id);
@@ -123,11 +125,10 @@ impl Core {
 
     /// Apps that may launch now, beginning behind the one served last, so that none starves.
     fn launchable_after(&self, last: Option<&SpecId>) -> Vec<SpecId> {
-        let may = |id: &&SpecId| !self.world.is_held(id);
-        let Some(last) = last else { return self.world.queue.iter().filter(may).cloned().collect() };
-        let after = self.world.queue.iter().filter(|it| *it > last);
-        let before = self.world.queue.iter().filter(|it| *it <= last);
-        after.chain(before).filter(may).cloned().collect()
+        let all = &self.world.launchable;
+        let Some(last) = last else { return all.iter().cloned().collect() };
+        let after = all.range::<SpecId, _>((Bound::Excluded(last), Bound::Unbounded));
+        after.chain(all.range(..=last)).cloned().collect()
     }
 
     fn next_waiting(&self, id: &SpecId) -> Option<Arc<Instance>> {

@@ -122,7 +122,8 @@ fn depth(tree: &Tree, start: &PathId, known: &mut BTreeMap<PathId, u32>) -> Resu
     Ok(known.get(start).copied().unwrap_or(1))
 }
 
-/// `victims`: who goes first, by app.
+/// `changes`: in the order of their apps, which is the order of the actions of a step too, as `Step` look-ups
+/// rely on. `victims`: who goes first, by app.
 pub fn steps(
     changes: &[AppChange],
     depths: &BTreeMap<SpecId, u32>,
@@ -140,7 +141,7 @@ pub fn steps(
         let kind = match &change.before {
             None => ActionKind::ScaleApplication,
             Some(before) => match before.change_to(after) {
-                _ if after.instances == 0 && before.instances != 0 => ActionKind::ScaleApplication,
+                _ if after.instances == 0 => ActionKind::ScaleApplication,
                 Change::Replace => ActionKind::RestartApplication,
                 // Restarted, or back to an earlier start of the same definition.
                 _ if before.config != after.config => ActionKind::RestartApplication,

@@ -1,5 +1,7 @@
 //! What is left of an offer while instances are placed on it, one after the other.
 
+use std::collections::BTreeMap;
+
 use marathon_model::app::{AppSpec, Networking};
 use marathon_model::offer::Offer;
 use marathon_model::resources::{Amount, Amounts, Milli, PortRange, Resource, Role};
@@ -45,35 +47,31 @@ impl Pool {
         self.resources.iter().filter(|it| roles.contains(&it.role)).filter_map(kind).sum()
     }
 
-    /// Takes what `lacks` found to be there.
-    pub fn take(&mut self, need: &Amounts, roles: &[Role]) {
-        self.take_scalar(need.cpus, roles, |it| match it {
-            Amount::Cpus(amount) => Some(amount),
-            _ => None,
-        });
-        self.take_scalar(need.mem, roles, |it| match it {
-            Amount::Mem(amount) => Some(amount),
-            _ => None,
-        });
-        self.take_scalar(need.disk, roles, |it| match it {
-            Amount::Disk(amount) => Some(amount),
-            _ => None,
-        });
-        self.take_scalar(Milli::from_whole(need.gpus.into()), roles, |it| match it {
-            Amount::Gpus(amount) => Some(amount),
-            _ => None,
-        });
-    }
-
-    fn take_scalar(&mut self, need: Milli, roles: &[Role], kind: fn(&mut Amount) -> Option<&mut Milli>) {
-        let mut left = need;
-        for resource in self.resources.iter_mut().filter(|it| roles.contains(&it.role)) {
-            if let Some(have) = kind(&mut resource.amount) {
-                let taken = left.min(*have);
-                *have = have.saturating_sub(taken);
-                left = left.saturating_sub(taken);
+    /// Takes what `lacks` found to be there, and tells from which roles.
+    pub fn take(&mut self, need: &Amounts, roles: &[Role]) -> BTreeMap<Role, Amounts> {
+        let mut shares: BTreeMap<Role, Amounts> = BTreeMap::new();
+        let mut left = *need;
+        for Resource { role, amount } in self.resources.iter_mut().filter(|it| roles.contains(&it.role)) {
+            let mut share = Amounts::default();
+            match amount {
+                Amount::Cpus(have) => share.cpus = move_over(have, &mut left.cpus),
+                Amount::Mem(have) => share.mem = move_over(have, &mut left.mem),
+                Amount::Disk(have) => share.disk = move_over(have, &mut left.disk),
+                Amount::Gpus(have) => {
+                    let mut gpus = Milli::from_whole(left.gpus.into());
+                    share.gpus = whole(move_over(have, &mut gpus));
+                    left.gpus = whole(gpus);
+                }
+                Amount::Ports(_) | Amount::Other(..) => {}
+            }
+            if share != Amounts::default() {
+                let sum = shares.entry(role.clone()).or_default();
+                (sum.cpus, sum.mem, sum.disk) =
+                    (sum.cpus + share.cpus, sum.mem + share.mem, sum.disk + share.disk);
+                sum.gpus += share.gpus;
             }
         }
+        shares
     }
 
     /// The host ports for an app, in the order of its declaration, taken from the pool; `None` when there
@@ -162,6 +160,18 @@ fn gpus(it: &Resource) -> Option<Milli> {
     if let Amount::Gpus(amount) = it.amount { Some(amount) } else { None }
 }
 
+/// Takes as much as there is of what is needed, and tells how much that was.
+fn move_over(have: &mut Milli, need: &mut Milli) -> Milli {
+    let amount = (*need).min(*have);
+    *have = have.saturating_sub(amount);
+    *need = need.saturating_sub(amount);
+    amount
+}
+
+fn whole(amount: Milli) -> u32 {
+    u32::try_from(amount.0 / 1000).unwrap_or(u32::MAX)
+}
+
 fn nth(ranges: &[PortRange], mut at: usize) -> Option<u16> {
     for range in ranges {
         let size = usize::from(range.last - range.first) + 1;
@@ -220,6 +230,24 @@ mod tests {
         assert_eq!(pool.lacks(&need(1.0, 128), &["prod".into()]), [Mismatch::InsufficientMemory]);
         assert_eq!(pool.lacks(&need(1.0, 128), &["*".into(), "prod".into()]), []);
         assert!(!pool.has_role(&["dev".into()]));
+    }
+
+    #[test]
+    fn what_is_taken_is_named_by_role() {
+        let mut pool = pool(vec![
+            ("prod", Amount::Cpus(Milli::from_f64(0.5))),
+            ("prod", Amount::Mem(Milli::from_whole(100))),
+            ("*", Amount::Cpus(Milli::from_whole(4))),
+            ("*", Amount::Mem(Milli::from_whole(400))),
+        ]);
+        let mut check = |cpus, mem, roles: &[&str], want: &[(&str, f64, u64)]| {
+            let roles: Vec<Role> = roles.iter().map(|it| Role::from(*it)).collect();
+            let want = want.iter().map(|&(role, cpus, mem)| (Role::from(role), need(cpus, mem)));
+            assert_eq!(pool.take(&need(cpus, mem), &roles), want.collect());
+        };
+        check(1.0, 10, &["*"], &[("*", 1.0, 10)]);
+        check(1.0, 10, &["*", "prod"], &[("*", 0.5, 0), ("prod", 0.5, 10)]);
+        check(0.0, 0, &["prod"], &[]);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use marathon_model::act::Batch;
 use marathon_model::app::AppSpec;
 use marathon_model::group::Group;
 use marathon_model::id::{GroupId, SpecId};
-use marathon_model::instance::Condition;
+use marathon_model::instance::{Condition, Goal};
 use marathon_model::time::{Now, Timestamp};
 use marathon_model::write::Write;
 
@@ -45,7 +45,7 @@ impl Core {
             if let Some(delay) = app.delay {
                 // A wall clock that was set back must not make a delay longer than it is.
                 let left = crate::backoff::ends(&delay) - now.wall;
-                self.world.held.insert(id.clone());
+                self.world.hold(&id);
                 self.world.timers.set(Timer::Delay(id.clone()), now.tick + left.min(delay.current));
             }
             for it in app.instances.values() {
@@ -60,6 +60,13 @@ impl Core {
                     }
                     Condition::Unreachable | Condition::UnreachableInactive => self.set_unreachable_timer(it),
                     Condition::Running => self.begin_checks(&it.id),
+                    Condition::Killing => {
+                        if it.goal == Goal::Running && it.healthy() == Some(false) {
+                            self.world.begin_health_kill(&it.id);
+                        }
+                        let at = now.tick + self.policy.kill_retry_timeout;
+                        self.world.timers.set(Timer::Kill(it.id.clone()), at);
+                    }
                     _ => {}
                 }
             }
@@ -103,8 +110,10 @@ fn load(world: &mut World, saved: Vec<Write>) {
         world.count_ports(&id, true);
     }
     for (id, versions) in groups {
-        if let Some(Some(group)) = versions.values().next_back() {
-            world.view.groups.insert(id.clone(), group.clone());
+        match versions.last_key_value() {
+            Some((_, Some(group))) => drop(world.view.groups.insert(id.clone(), group.clone())),
+            Some((at, None)) => drop(world.group_graveyard.insert((*at, id.clone()))),
+            None => {}
         }
         world.view.group_history.insert(id, versions.into_iter().collect());
     }

@@ -4,14 +4,16 @@
 //! definition and with the step its deployment is in. It keeps no memory of its own, so a restart, a
 //! failover and the happy path are the same code.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use marathon_model::app::AppSpec;
-use marathon_model::deployment::ActionKind;
+use marathon_model::deployment::{Action, ActionKind, Step};
 use marathon_model::id::{DeploymentId, InstanceId, SpecId};
-use marathon_model::instance::{Goal, Instance};
+use marathon_model::instance::Goal;
 use marathon_model::notice::What;
 use marathon_model::write::Write;
+use uuid::Uuid;
 
 use crate::Core;
 use crate::rollout::{Bounds, Present, next_moves};
@@ -19,7 +21,7 @@ use crate::rollout::{Bounds, Present, next_moves};
 /// What a deployment has to do with an app at this moment.
 enum Stage {
     /// Nothing: keep the number of instances.
-    Keep { victims: Vec<InstanceId> },
+    Keep,
     /// Its step has not come: leave everything as it is.
     Later,
     /// Replace old instances by new ones.
@@ -49,36 +51,40 @@ impl Core {
         };
         match self.stage(id, &app.deployments.clone()) {
             Stage::Later => {}
-            Stage::Keep { victims } => self.keep(&spec, &victims),
+            Stage::Keep => self.keep(&spec),
             Stage::Replace => self.replace(&spec),
         }
     }
 
     fn stage(&self, id: &SpecId, deployments: &[DeploymentId]) -> Stage {
-        let mut victims = Vec::new();
         for deployment in deployments.iter().filter_map(|it| self.world.view.deployments.get(it)) {
-            let now = deployment.step().map(|it| it.actions.as_slice()).unwrap_or_default();
-            if let Some(action) = now.iter().find(|it| it.app == *id) {
+            if let Some(action) = deployment.step().and_then(|it| action_on(it, id)) {
                 match action.kind {
                     ActionKind::RestartApplication => return Stage::Replace,
-                    ActionKind::ScaleApplication => victims.clone_from(&action.victims),
                     ActionKind::StartApplication => return Stage::Later,
-                    ActionKind::StopApplication => {}
+                    ActionKind::ScaleApplication | ActionKind::StopApplication => continue,
                 }
-                continue;
             }
-            let later = deployment.steps.iter().skip(deployment.current + 1).flat_map(|it| &it.actions);
-            if later.into_iter().any(|it| it.app == *id) {
+            if deployment.steps.iter().skip(deployment.current + 1).any(|it| action_on(it, id).is_some()) {
                 return Stage::Later;
             }
         }
-        Stage::Keep { victims }
+        Stage::Keep
+    }
+
+    /// Whom the user chose to go when the app is scaled down.
+    fn chosen_victims(&self, id: &SpecId) -> BTreeSet<Uuid> {
+        let deployments = self.world.app(id).map(|it| it.deployments.as_slice()).unwrap_or_default();
+        let deployments = deployments.iter().filter_map(|it| self.world.view.deployments.get(it));
+        let actions = deployments.filter_map(|it| action_on(it.step()?, id));
+        actions.flat_map(|it| &it.victims).map(|it| it.uuid).collect()
     }
 
     /// A removed app: everything goes, then it is gone.
     fn wind_down(&mut self, id: &SpecId) {
         let Some(app) = self.world.app(id) else { return };
-        if app.tally.sum().wanted > 0 || app.instances.values().any(|it| it.goal == Goal::Running) {
+        let ending = self.world.index.get(id).map_or(0, |it| it.ending.len());
+        if ending < app.instances.len() {
             let all: Vec<InstanceId> = app
                 .instances
                 .values()
@@ -87,6 +93,10 @@ impl Core {
                 .collect();
             for instance in all {
                 self.retire(&instance);
+                // No strategy says how long to wait for what is lost.
+                if self.world.instance(&instance).is_some_and(|it| it.condition.is_unreachable()) {
+                    self.expunge(&instance);
+                }
             }
         }
         let Some(app) = self.world.app(id) else { return };
@@ -103,7 +113,7 @@ impl Core {
     }
 
     /// Keeps as many instances as the definition asks for.
-    fn keep(&mut self, spec: &Arc<AppSpec>, victims: &[InstanceId]) {
+    fn keep(&mut self, spec: &Arc<AppSpec>) {
         self.forget_ended_old(spec);
         let Some(app) = self.world.app(&spec.id) else { return };
         let wanted = app.tally.sum().wanted;
@@ -113,10 +123,9 @@ impl Core {
         }
         let surplus = (wanted - spec.instances) as usize;
         if surplus > 0 {
-            let all: Vec<Arc<Instance>> = app.instances.values().cloned().collect();
-            for victim in crate::victim::choose(spec, &all, victims, surplus) {
-                self.retire(&victim);
-            }
+            let chosen = self.chosen_victims(&spec.id);
+            let victims = crate::victim::choose(spec, app.instances.values(), &chosen, surplus);
+            self.retire_all(victims);
         }
     }
 
@@ -126,13 +135,23 @@ impl Core {
         if index.old_unready.is_empty() {
             return;
         }
-        let ended: Vec<InstanceId> = index
-            .old_unready
-            .iter()
-            .filter(|it| index.waiting.contains(it))
-            .map(|it| InstanceId { spec: spec.id.clone(), uuid: *it })
-            .collect();
-        for instance in ended {
+        let ended: Vec<Uuid> = index.old_unready.intersection(&index.waiting).copied().collect();
+        self.retire_uuids(&spec.id, ended);
+    }
+
+    /// Old instances given up as lost are not wanted back: they would come on top of the new ones.
+    fn give_up_lost_old(&mut self, spec: &Arc<AppSpec>) {
+        let Some(index) = self.world.index.get(&spec.id) else { return };
+        let lost: Vec<Uuid> = index.old_lost.iter().copied().collect();
+        self.retire_uuids(&spec.id, lost);
+    }
+
+    fn retire_uuids(&mut self, id: &SpecId, uuids: Vec<Uuid>) {
+        self.retire_all(uuids.into_iter().map(|uuid| InstanceId { spec: id.clone(), uuid }).collect());
+    }
+
+    fn retire_all(&mut self, instances: Vec<InstanceId>) {
+        for instance in instances {
             self.retire(&instance);
         }
     }
@@ -140,20 +159,21 @@ impl Core {
     /// One round of a rolling upgrade.
     fn replace(&mut self, spec: &Arc<AppSpec>) {
         self.forget_ended_old(spec);
+        self.give_up_lost_old(spec);
         let Some(app) = self.world.app(&spec.id) else { return };
         let new = app.tally.current;
         let bounds = Bounds::of(&spec.upgrade, spec.instances, spec.is_resident());
         if new.wanted > spec.instances {
-            let all = app.instances.values().filter(|it| it.config == spec.config).cloned();
+            let all = app.instances.values().filter(|it| it.config == spec.config);
             let (serving, unready): (Vec<_>, Vec<_>) = all.partition(|it| it.is_serving());
             // What does not serve goes first, so that the floor is kept: with these gone, more than `wanted`
             // are left that serve.
             let surplus = (new.wanted - spec.instances) as usize;
-            let mut victims = crate::victim::choose(spec, &unready, &[], surplus);
-            victims.extend(crate::victim::choose(spec, &serving, &[], surplus - victims.len()));
-            for victim in victims {
-                self.retire(&victim);
-            }
+            let nobody = BTreeSet::new();
+            let mut victims = crate::victim::choose(spec, unready.into_iter(), &nobody, surplus);
+            let left = surplus - victims.len();
+            victims.extend(crate::victim::choose(spec, serving.into_iter(), &nobody, left));
+            self.retire_all(victims);
         }
         self.withdraw_waiting(spec, bounds);
         let Some(app) = self.world.app(&spec.id) else { return };
@@ -181,18 +201,9 @@ impl Core {
             return;
         }
         let Some(index) = self.world.index.get(&spec.id) else { return };
-        let new = |uuid: &&uuid::Uuid| app.instances.get(*uuid).is_some_and(|it| it.config == spec.config);
-        let chosen: Vec<InstanceId> = index
-            .waiting
-            .iter()
-            .rev()
-            .filter(new)
-            .take(excess)
-            .map(|it| InstanceId { spec: spec.id.clone(), uuid: *it })
-            .collect();
-        for instance in chosen {
-            self.retire(&instance);
-        }
+        let new = |uuid: &&Uuid| app.instances.get(*uuid).is_some_and(|it| it.config == spec.config);
+        let chosen: Vec<Uuid> = index.waiting.iter().rev().filter(new).take(excess).copied().collect();
+        self.retire_uuids(&spec.id, chosen);
     }
 
     fn retire_old(&mut self, spec: &AppSpec, count: u32, serving: bool) {
@@ -201,13 +212,13 @@ impl Core {
         }
         let Some(index) = self.world.index.get(&spec.id) else { return };
         let set = if serving { &index.old_serving } else { &index.old_unready };
-        let chosen: Vec<InstanceId> = set
-            .iter()
-            .take(count as usize)
-            .map(|it| InstanceId { spec: spec.id.clone(), uuid: *it })
-            .collect();
-        for instance in chosen {
-            self.retire(&instance);
-        }
+        let chosen: Vec<Uuid> = set.iter().take(count as usize).copied().collect();
+        self.retire_uuids(&spec.id, chosen);
     }
+}
+
+/// What a step does with an app. Its actions are in the order of their apps, see `plan::steps`.
+fn action_on<'a>(step: &'a Step, app: &SpecId) -> Option<&'a Action> {
+    let at = step.actions.binary_search_by(|it| it.app.cmp(app)).ok()?;
+    step.actions.get(at)
 }

@@ -30,6 +30,8 @@ pub struct Index {
     pub old_serving: BTreeSet<Uuid>,
     /// Wanted, of an outdated configuration, not serving (and perhaps over).
     pub old_unready: BTreeSet<Uuid>,
+    /// Wanted, of an outdated configuration, given up as lost: nothing counts on them any more.
+    pub old_lost: BTreeSet<Uuid>,
     /// Wanted, of exactly the newest version, not serving yet: what a scaling waits for.
     pub fresh_unready: BTreeSet<Uuid>,
     /// Not wanted and not gone yet.
@@ -42,15 +44,24 @@ pub struct World {
     pub index: BTreeMap<SpecId, Index>,
     /// Apps with instances to place, delayed or not.
     pub queue: BTreeSet<SpecId>,
+    /// Those of them that may launch now: `queue` without `held`.
+    pub launchable: BTreeSet<SpecId>,
     /// Apps to look at before the step ends.
     pub dirty: BTreeSet<SpecId>,
     /// How many live apps hold each service port.
     pub service_ports: BTreeMap<u16, u32>,
     /// Removed apps, by the time of their removal, until no kept version of the tree knows them.
     pub graveyard: BTreeSet<(Timestamp, SpecId)>,
+    /// The same of removed groups.
+    pub group_graveyard: BTreeSet<(Timestamp, GroupId)>,
     pub timers: Timers,
     /// Apps whose backoff delay is running.
     pub held: BTreeSet<SpecId>,
+    /// Instances that are dying of their health, by app: how many at a time is limited.
+    pub health_kills: BTreeMap<SpecId, BTreeSet<Uuid>>,
+    /// For each deployment, an action of its present step (by number) that was not done when last looked at.
+    /// A hint of where to look first; nothing depends on it.
+    pub holdups: BTreeMap<DeploymentId, usize>,
     /// More instances want to be placed than when the engine was last told.
     pub demand_grew: bool,
     /// Something that readers see has changed in this step.
@@ -92,9 +103,20 @@ impl World {
         self.dirty.insert(id.clone());
     }
 
-    /// Whether an app waits for its backoff delay to end.
-    pub fn is_held(&self, id: &SpecId) -> bool {
-        self.held.contains(id)
+    /// Keeps an app from launching until `release`.
+    pub fn hold(&mut self, id: &SpecId) {
+        self.held.insert(id.clone());
+        self.launchable.remove(id);
+    }
+
+    /// Lets a held app launch again; says whether it was held.
+    pub fn release(&mut self, id: &SpecId) -> bool {
+        let held = self.held.remove(id);
+        if held && self.queue.contains(id) {
+            self.launchable.insert(id.clone());
+            self.demand_grew = true;
+        }
+        held
     }
 
     /// Changes an app in place; it is created empty if unknown.
@@ -122,9 +144,8 @@ impl World {
         app.spec = Some(spec.clone());
         if app.delay.is_some_and(|it| it.config != spec.config) {
             app.delay = None;
-            self.held.remove(&spec.id);
+            self.release(&spec.id);
             self.timers.clear(&Timer::Delay(spec.id.clone()));
-            self.demand_grew = true;
             self.write(Write::DelayGone(spec.id.clone()));
         }
         self.write(Write::App(spec.clone()));
@@ -159,6 +180,9 @@ impl World {
     pub fn put_group(&mut self, group: Group) {
         let group = Arc::new(group);
         let history = self.view.group_history.entry(group.id.clone()).or_default();
+        if let Some((at, None)) = history.last() {
+            self.group_graveyard.remove(&(*at, group.id.clone()));
+        }
         history.push_back((group.version, Some(group.clone())));
         self.view.groups.insert(group.id.clone(), group.clone());
         self.write(Write::Group(group));
@@ -167,6 +191,7 @@ impl World {
     pub fn remove_group(&mut self, id: &GroupId, at: Timestamp) {
         if self.view.groups.remove(id).is_some() {
             self.view.group_history.entry(id.clone()).or_default().push_back((at, None));
+            self.group_graveyard.insert((at, id.clone()));
             self.write(Write::GroupRemoved { id: id.clone(), at });
         }
     }
@@ -192,6 +217,12 @@ impl World {
             subtract(&mut app.tally, before, config);
         }
         add(&mut app.tally, &instance, config);
+        if instance.is_over() {
+            app.readiness.remove(&id.uuid);
+        }
+        if !matches!(instance.condition, Condition::Running | Condition::Killing) {
+            self.end_health_kill(&id);
+        }
         let announced =
             before.as_ref().is_none_or(|it| it.condition != instance.condition || it.goal != instance.goal);
         let index = self.index.entry(id.spec.clone()).or_default();
@@ -215,23 +246,48 @@ impl World {
         let app = self.app_mut(&id.spec);
         let Some(before) = app.instances.remove(&id.uuid) else { return };
         subtract(&mut app.tally, &before, config);
+        app.readiness.remove(&id.uuid);
         if let Some(index) = self.index.get_mut(&id.spec) {
             index.forget(&id.uuid);
             let waits = !index.waiting.is_empty();
             self.set_queued(&id.spec, waits);
         }
+        self.end_health_kill(id);
         self.timers.forget(id, before.health.len());
         self.write(Write::InstanceGone(id.clone()));
         self.touch(&id.spec);
+    }
+
+    /// How many instances of an app are dying of their health.
+    pub fn dying_of_health(&self, id: &SpecId) -> usize {
+        self.health_kills.get(id).map_or(0, BTreeSet::len)
+    }
+
+    pub fn begin_health_kill(&mut self, id: &InstanceId) {
+        self.health_kills.entry(id.spec.clone()).or_default().insert(id.uuid);
+    }
+
+    /// It has died, or nothing can be said about it.
+    fn end_health_kill(&mut self, id: &InstanceId) {
+        if let Some(dying) = self.health_kills.get_mut(&id.spec)
+            && dying.remove(&id.uuid)
+            && dying.is_empty()
+        {
+            self.health_kills.remove(&id.spec);
+        }
     }
 
     fn set_queued(&mut self, id: &SpecId, waits: bool) {
         if waits {
             if !self.queue.contains(id) {
                 self.queue.insert(id.clone());
+                if !self.held.contains(id) {
+                    self.launchable.insert(id.clone());
+                }
                 crate::queue::enter(self, id);
             }
         } else if self.queue.remove(id) {
+            self.launchable.remove(id);
             crate::queue::leave(self, id);
         }
     }
@@ -260,12 +316,14 @@ impl World {
             }
             self.dirty.insert(id.clone());
         }
+        self.holdups.remove(&deployment.id);
         self.view.deployments.insert(deployment.id, deployment.clone());
         self.write(Write::Deployment(deployment));
     }
 
     pub fn drop_deployment(&mut self, id: DeploymentId) -> Option<Arc<Deployment>> {
         let deployment = self.view.deployments.remove(&id)?;
+        self.holdups.remove(&id);
         for app in deployment.affected() {
             let entry = self.app_mut(app);
             entry.deployments.retain(|it| *it != id);
@@ -313,7 +371,7 @@ pub fn empty_app(id: SpecId) -> App {
         delay: None,
         deployments: Vec::new(),
         waiting: None,
-        readiness: Vec::new(),
+        readiness: imbl::OrdMap::new(),
         revision: 0,
     }
 }
@@ -324,6 +382,7 @@ impl Index {
             &mut self.waiting,
             &mut self.old_serving,
             &mut self.old_unready,
+            &mut self.old_lost,
             &mut self.fresh_unready,
             &mut self.ending,
         ] {
@@ -342,13 +401,12 @@ impl Index {
         let wanted = it.goal == Goal::Running;
         let old = config.is_some_and(|config| it.config != config);
         let serving = it.is_serving();
+        let lost = it.condition == Condition::UnreachableInactive;
         set(&mut self.waiting, it.wants_launch());
         set(&mut self.old_serving, wanted && old && serving);
-        set(
-            &mut self.old_unready,
-            wanted && old && !serving && it.condition != Condition::UnreachableInactive,
-        );
-        set(&mut self.fresh_unready, wanted && version == Some(it.version) && !serving);
+        set(&mut self.old_unready, wanted && old && !serving && !lost);
+        set(&mut self.old_lost, wanted && old && lost);
+        set(&mut self.fresh_unready, wanted && version == Some(it.version) && !serving && !lost);
         set(&mut self.ending, !wanted);
     }
 }

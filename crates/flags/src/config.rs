@@ -232,7 +232,10 @@ impl Config {
             data_dir: data_dir(&read, machine)?,
             master,
             framework_name: read.owned("framework_name").unwrap_or_default(),
-            hostname: read.owned("hostname").unwrap_or_else(|| machine.hostname.clone()),
+            hostname: read
+                .owned("hostname")
+                .filter(|it| !it.is_empty())
+                .unwrap_or_else(|| machine.hostname.clone()),
             webui_url: read.owned("webui_url"),
             checkpoint: read.on("checkpoint"),
             failover_timeout: Duration::from_secs(read.number("failover_timeout")),

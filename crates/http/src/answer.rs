@@ -11,6 +11,7 @@ use hyper::header::{CONTENT_LENGTH, HOST, WWW_AUTHENTICATE};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
 use marathon_api::error;
+use marathon_api::event::PlanFormat;
 use marathon_request::query::Query;
 use tokio::sync::Notify;
 
@@ -222,6 +223,8 @@ impl Http {
                 StatusCode::NOT_IMPLEMENTED,
                 "Pods come with a later release of this server; there are none here",
             ),
+            Route::NoPod(name) => error::not_found(format_args!("Pod '/{name}' does not exist")).into(),
+            Route::Plugin(id) => error::not_found(format_args!("No plugin with this pluginId: {id}")).into(),
             Route::Plugins => Out::json(r#"{"plugins":[]}"#),
             Route::Info => system::info(self),
             Route::Leader(verb) => system::leader(self, ask, verb),
@@ -253,6 +256,10 @@ impl Http {
                 remote: peer.address.to_string(),
                 types: query.all("event_type").map(str::to_owned).collect(),
                 ids: query.flag("ids", false),
+                plans: match query.get("plan-format") {
+                    Some("light") => PlanFormat::Light,
+                    _ => PlanFormat::Full,
+                },
                 // What is no number is an id we never gave, so all that is left is a gap.
                 last: last.map(|it| it.trim().parse().unwrap_or(u64::MAX)),
             };

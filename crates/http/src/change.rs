@@ -169,8 +169,16 @@ pub async fn kill_one(http: &Http, ask: &Ask, app: &str, task: &str) -> Out {
     let run = async || -> Answer {
         let unknown = || Out::from(Refusal::NoSuchTask(task.to_owned()));
         let app = PathId::parse(app).map_err(|_| unknown())?;
-        let id = TaskId::parse(task).map_err(|_| unknown())?;
-        match http.asker.ask(kill(ask, Victims::One { app, task: id })?).await {
+        let victims = match TaskId::parse(task) {
+            Ok(task) => Victims::One { app, task },
+            // Scaling down by a task that is not there succeeds with nothing to do, whatever its id.
+            Err(_) if ask.query.flag("scale", false) => {
+                http.views.load().app(&app).ok_or_else(|| Refusal::NoSuchApp { id: app, version: None })?;
+                Victims::Tasks(Vec::new())
+            }
+            Err(_) => return Err(unknown()),
+        };
+        match http.asker.ask(kill(ask, victims)?).await {
             Reply::Killed(instances) => match instances.first() {
                 Some(instance) => Ok(Out::json(task::one(instance))),
                 None => Err(unknown()),

@@ -23,6 +23,7 @@ use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::task::AtomicWaker;
+use marathon_api::event::{self, PlanFormat};
 use marathon_api::json::Json;
 use marathon_model::notice::{Notice, What};
 use marathon_model::time::Timestamp;
@@ -59,11 +60,17 @@ struct Event {
     id: u64,
     notice: Notice,
     frame: OnceLock<Bytes>,
+    /// The same for readers of light plans, if it differs.
+    light: OnceLock<Bytes>,
 }
 
 impl Event {
-    fn frame(&self) -> &Bytes {
-        self.frame.get_or_init(|| marathon_api::event::frame(&self.notice).into())
+    fn frame(&self, format: PlanFormat) -> &Bytes {
+        if format == PlanFormat::Light && event::has_plan(&self.notice.what) {
+            self.light.get_or_init(|| event::frame(&self.notice, PlanFormat::Light).into())
+        } else {
+            self.frame.get_or_init(|| event::frame(&self.notice, PlanFormat::Full).into())
+        }
     }
 }
 
@@ -94,6 +101,7 @@ pub struct Subscription {
     pub remote: String,
     pub types: Vec<String>,
     pub ids: bool,
+    pub plans: PlanFormat,
     /// Resume after this id; anything that is no id of ours is a gap.
     pub last: Option<u64>,
 }
@@ -122,7 +130,12 @@ impl EventHub {
             if ring.events.len() >= self.capacity {
                 ring.events.pop_front();
             }
-            ring.events.push_back(Arc::new(Event { id, notice, frame: OnceLock::new() }));
+            ring.events.push_back(Arc::new(Event {
+                id,
+                notice,
+                frame: OnceLock::new(),
+                light: OnceLock::new(),
+            }));
         }
         if self.reading.load(Ordering::SeqCst) > 0 {
             self.news.notify_one();
@@ -201,6 +214,7 @@ impl EventHub {
             hub: self.clone(),
             reader,
             ids: ask.ids || ask.last.is_some(),
+            plans: ask.plans,
             gap: gap.map(|(asked, oldest)| gap_frame(asked, oldest)),
             heartbeat,
         }
@@ -251,6 +265,7 @@ pub struct Stream {
     hub: Arc<EventHub>,
     reader: Arc<Reader>,
     ids: bool,
+    plans: PlanFormat,
     gap: Option<Bytes>,
     heartbeat: Interval,
 }
@@ -321,14 +336,14 @@ impl Stream {
 
     fn render(&self, events: &[Arc<Event>]) -> Bytes {
         if let ([event], false) = (events, self.ids) {
-            return event.frame().clone();
+            return event.frame(self.plans).clone();
         }
-        let mut out = BytesMut::with_capacity(events.iter().map(|it| it.frame().len() + 24).sum());
+        let mut out = BytesMut::with_capacity(events.iter().map(|it| it.frame(self.plans).len() + 24).sum());
         for event in events {
             if self.ids {
                 out.put_slice(format!("id: {}\r\n", event.id).as_bytes());
             }
-            out.put_slice(event.frame());
+            out.put_slice(event.frame(self.plans));
         }
         out.freeze()
     }
@@ -348,6 +363,8 @@ impl Drop for Stream {
 mod tests {
     use super::*;
     use futures_util::task::noop_waker_ref;
+    use marathon_model::deployment::Deployment;
+    use marathon_model::id::DeploymentId;
 
     fn event(n: i64) -> Notice {
         Notice { at: Timestamp(n), what: What::SchedulerDisconnected }
@@ -387,6 +404,29 @@ mod tests {
         assert_eq!(poll(&mut stream), format!("event: scheduler_disconnected_event|data: {GONE}||"));
         hub.close();
         assert_eq!(poll(&mut stream), "end");
+    }
+
+    #[tokio::test]
+    async fn plans_come_in_the_format_asked_for() {
+        let hub = Arc::new(EventHub::new(10, 1));
+        let mut streams = [PlanFormat::Full, PlanFormat::Light].map(|plans| {
+            let types = vec!["deployment_success".to_owned()];
+            subscribe(&hub, Subscription { types, plans, ..Subscription::default() })
+        });
+        let plan = Arc::new(Deployment {
+            id: DeploymentId("7d0c1f0e-3a55-4a0e-9a45-1b1b2c6f0001".parse().unwrap()),
+            version: Timestamp(5),
+            steps: Vec::new(),
+            current: 0,
+            changes: Vec::new(),
+            group_changes: Vec::new(),
+            began_at: Timestamp(5),
+        });
+        hub.publish(Notice { at: Timestamp(5), what: What::DeploymentSucceeded { plan } });
+        let [full, light] = &mut streams;
+        assert!(poll(full).contains(r#""original":{},"target":{},"steps":"#));
+        let light = poll(light);
+        assert!(light.contains(r#""plan":{"id":"#) && !light.contains("original"), "{light}");
     }
 
     #[tokio::test]

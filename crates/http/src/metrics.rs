@@ -71,6 +71,9 @@ fn collect(http: &Http) -> Vec<(String, Figure)> {
         ("mesos.calls.revive", counters.revives),
         ("mesos.calls.suppress", counters.suppresses),
         ("mesos.offer-operations.launch", counters.tasks_launched),
+        // Neither pods nor reserved volumes yet.
+        ("mesos.offer-operations.launch-group", 0),
+        ("mesos.offer-operations.reserve", 0),
         ("mesos.task.oom.memory-limit-exceeded", counters.out_of_memory),
     ] {
         add(name, "", Figure::Counter(value));

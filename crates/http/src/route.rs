@@ -36,7 +36,9 @@ pub enum Route {
     PodsProbe,
     Pods,
     PodsOther,
+    NoPod(String),
     Plugins,
+    Plugin(String),
     Metrics,
     Prometheus,
     Logging(Verb),
@@ -159,10 +161,24 @@ fn resource<'a>(segments: &'a [&'a str], slash: bool) -> Option<(Allow, Pick<'a>
             (Allow(&[Get, Post]), Box::new(|verb| if verb == Get { Route::Pods } else { Route::PodsOther }))
         }
         ["v2", "pods", "::status"] => (GET, one(Route::Pods)),
-        ["v2", "pods", ..] => (Allow(&[Get, Post, Put, Delete]), one(Route::PodsOther)),
+        ["v2", "pods", rest @ ..] => {
+            (Allow(&[Get, Post, Put, Delete]), Box::new(move |verb| pod(verb, rest)))
+        }
         ["v2", "plugins"] => (GET, one(Route::Plugins)),
+        ["v2", "plugins", id, ..] => (Allow(&[Get, Post, Put, Delete]), one(Route::Plugin((*id).to_owned()))),
         _ => return None,
     })
+}
+
+/// There are no pods, so whatever reads or removes one misses it by name; `::status` and its like come
+/// after the name.
+fn pod(verb: Verb, rest: &[&str]) -> Route {
+    let path = rest.join("/");
+    let name = path.split("::").next().unwrap_or_default().trim_end_matches('/').to_owned();
+    match verb {
+        Verb::Get | Verb::Delete => Route::NoPod(name),
+        _ => Route::PodsOther,
+    }
 }
 
 fn app<'a>(rest: &'a [&'a str]) -> (Allow, Pick<'a>) {
@@ -304,7 +320,14 @@ mod tests {
             ("GET /v2/pods", "Pods"),
             ("GET /v2/pods/::status", "Pods"),
             ("POST /v2/pods", "PodsOther"),
-            ("GET /v2/pods//x::status", "PodsOther"),
+            ("PUT /v2/pods/x", "PodsOther"),
+            ("GET /v2/pods//x::status", "NoPod(x)"),
+            ("GET /v2/pods/x/y/::versions", "NoPod(x/y)"),
+            ("DELETE /v2/pods/x", "NoPod(x)"),
+            ("DELETE /v2/pods/x::instances/y", "NoPod(x)"),
+            ("PATCH /v2/pods/x", "405 GET, HEAD, POST, PUT, DELETE, OPTIONS"),
+            ("GET /v2/plugins/a/b/c", "Plugin(a)"),
+            ("POST /v2/plugins/a", "Plugin(a)"),
             ("GET /v2/plugins", "Plugins"),
             ("GET /metrics", "Metrics"),
             ("GET /metrics/prometheus", "Prometheus"),

@@ -73,7 +73,7 @@ fn app(id: &str) -> (PathId, Arc<App>) {
         delay: None,
         deployments: Vec::new(),
         waiting: None,
-        readiness: Vec::new(),
+        readiness: Default::default(),
         revision: 1,
     };
     (id, Arc::new(app))
@@ -297,7 +297,11 @@ async fn reads() {
         ("GET /v2/pods", "", 200, "[]"),
         ("GET /v2/pods/::status", "", 200, "[]"),
         ("POST /v2/pods", "Content-Type: application/json", 501, "Pods"),
+        ("GET /v2/pods//x/y::status", "", 404, "Pod '/x/y' does not exist"),
+        ("DELETE /v2/pods/x", "", 404, "Pod '/x' does not exist"),
+        ("PUT /v2/pods/x", "Content-Type: application/json", 501, "Pods"),
         ("GET /v2/plugins", "", 200, r#"{"plugins":[]}"#),
+        ("POST /v2/plugins/auth/x/y", "", 404, "No plugin with this pluginId: auth"),
         ("GET /metrics", "", 200, r#""marathon.apps.active.gauge":{"value":2.0}"#),
         (
             "GET /metrics/prometheus",
@@ -371,6 +375,15 @@ async fn changes() {
             200,
             result,
             "host: None }, scale: true",
+        ),
+        // A task that cannot be is one that is not there.
+        (
+            "DELETE /v2/apps/app-0/tasks/nonsense?scale=true",
+            "",
+            deployed(false),
+            200,
+            result,
+            "Tasks([]), scale: true",
         ),
         (
             "POST /v2/tasks/delete?wipe=true",
@@ -462,6 +475,7 @@ async fn changes_that_never_reach_the_loop() {
         ("DELETE /v2/apps/A_B", "", "", 404, "App '/A_B' does not exist"),
         ("DELETE /v2/apps/a/tasks?scale=true&wipe=true", "", "", 400, "You cannot use scale and wipe"),
         ("DELETE /v2/apps/a/tasks/nonsense", "", "", 404, "Task 'nonsense' does not exist"),
+        ("DELETE /v2/apps/a/tasks/nonsense?scale=true", "", "", 404, "App '/a' does not exist"),
         ("POST /v2/tasks/delete", "", r#"{"ids":["x"]}"#, 400, "Invalid task id 'x'"),
         ("POST /v2/tasks/delete", "", "{}", 422, "ids"),
         ("DELETE /v2/deployments/x", "", "", 404, "DeploymentPlan x does not exist"),

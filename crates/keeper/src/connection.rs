@@ -94,13 +94,17 @@ impl Connection {
         self.output.push(b'\n');
     }
 
+    pub fn has_unsent(&self) -> bool {
+        self.sent < self.output.len()
+    }
+
     pub fn congested(&self) -> bool {
         self.output.len() - self.sent > UNSENT_MAX
     }
 
     /// Sends what the peer takes now. `Ok(true)` when all is sent.
     pub fn send(&mut self) -> io::Result<bool> {
-        while self.sent < self.output.len() {
+        while self.has_unsent() {
             match self.stream.write(&self.output[self.sent..]) {
                 Ok(count) => self.sent += count,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),

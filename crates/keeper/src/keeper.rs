@@ -15,6 +15,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use marathon_posix::{Spawner, boottime_ms};
 use nix::errno::Errno;
@@ -76,8 +77,21 @@ fn untoken(token: u64) -> Option<(Source, u64)> {
 pub enum Chore {
     PrepareLogs(Slot),
     Unlink(PathBuf),
-    RemoveGroup { group: Group, tries: u32 },
+    RemoveGroup(Group),
 }
+
+/// A group that could not be removed yet.
+#[derive(Debug)]
+pub struct Stuck {
+    group: Group,
+    tries: u32,
+    /// Boot time of the next try.
+    due: u64,
+}
+
+/// The kernel lets go of a group a moment after its last process was reaped, on a busy machine many.
+const REMOVE_PAUSE_MS: u64 = 10;
+const REMOVE_TRIES: u32 = 200;
 
 /// What is to be done once nothing runs any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,6 +139,7 @@ pub struct Keeper {
     pub alone_since: u64,
     pub stopping: Stopping,
     pub chores: VecDeque<Chore>,
+    pub stuck: VecDeque<Stuck>,
     /// Report pipes not listened to while the server is slow.
     pub muted: Vec<Slot>,
     /// All processes, as of this round of the loop.
@@ -165,6 +180,7 @@ impl Keeper {
         if (count == 0 && !self.requests_wait()) || self.chores.len() > CHORES_MAX {
             self.do_chores();
         }
+        self.retry_groups();
         self.watch_lifetime();
         Ok(())
     }
@@ -183,8 +199,9 @@ impl Keeper {
     /// Zero while there is work at hand; else until the next deadline.
     fn sleep_ms(&self) -> EpollTimeout {
         let now = boottime_ms();
-        let waiting = self.requests_wait();
-        let deadline = [self.tasks.next_timer(), self.lonely_deadline()].into_iter().flatten().min();
+        let waiting = self.requests_wait() || self.answers_wait();
+        let stuck = self.stuck.front().map(|it| it.due);
+        let deadline = [self.tasks.next_timer(), self.lonely_deadline(), stuck].into_iter().flatten().min();
         let ms = match deadline {
             _ if waiting || !self.chores.is_empty() => 0,
             Some(at) => at.saturating_sub(now).min(SLEEP_MAX_MS),
@@ -195,6 +212,11 @@ impl Keeper {
 
     fn requests_wait(&self) -> bool {
         self.connections.values().any(|it| !it.closing && it.has_line() && !it.congested())
+    }
+
+    /// Something is to be sent that was not tried yet: before its first round a keeper may have a welcome.
+    fn answers_wait(&self) -> bool {
+        self.connections.values().any(|it| it.has_unsent() && !it.waits_to_send)
     }
 
     fn accept(&mut self) {
@@ -312,16 +334,25 @@ impl Keeper {
                     }
                 }
                 Chore::Unlink(path) => drop(fs::remove_file(path)),
-                Chore::RemoveGroup { group, tries } => self.remove_group(group, tries),
+                Chore::RemoveGroup(group) => self.remove_group(group, 0),
             }
         }
     }
 
     fn remove_group(&mut self, group: Group, tries: u32) {
         // Only what cannot be killed (asleep in the kernel) stays; the next keeper tries again.
-        if group.remove().is_err() && tries < 100 {
+        if group.remove().is_err() && tries < REMOVE_TRIES {
             group.kill();
-            self.chores.push_back(Chore::RemoveGroup { group, tries: tries + 1 });
+            let due = boottime_ms() + REMOVE_PAUSE_MS;
+            self.stuck.push_back(Stuck { group, tries: tries + 1, due });
+        }
+    }
+
+    /// In the order they became stuck, which is the one they are due in.
+    fn retry_groups(&mut self) {
+        let now = boottime_ms();
+        while let Some(Stuck { group, tries, .. }) = self.stuck.pop_front_if(|it| it.due <= now) {
+            self.remove_group(group, tries);
         }
     }
 
@@ -372,8 +403,12 @@ impl Keeper {
 
     /// The last things before the process ends.
     fn leave(&mut self) {
-        while !self.chores.is_empty() {
+        while !self.chores.is_empty() || !self.stuck.is_empty() {
             self.do_chores();
+            if self.chores.is_empty() && !self.stuck.is_empty() {
+                std::thread::sleep(Duration::from_millis(REMOVE_PAUSE_MS));
+            }
+            self.retry_groups();
         }
         self.rewrite_journal();
         let _ = fs::remove_file(self.dir.join(crate::socket::NAME));

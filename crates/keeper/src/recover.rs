@@ -61,7 +61,7 @@ impl Keeper {
             self.base.leftovers(|slot| self.tasks.by_slot.get(&slot).is_some_and(|it| it.pid().is_some()))
         {
             group.kill();
-            self.chores.push_back(Chore::RemoveGroup { group, tries: 0 });
+            self.chores.push_back(Chore::RemoveGroup(group));
         }
         self.remove_stale_pipes();
     }

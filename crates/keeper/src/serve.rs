@@ -223,7 +223,7 @@ impl Keeper {
         let pipes = crate::launch::pipe_paths(&task.kept.pipes, slot);
         let group = task.kept.group.clone();
         self.chores.extend(pipes.into_iter().map(Chore::Unlink));
-        self.chores.extend(group.map(|group| Chore::RemoveGroup { group, tries: 0 }));
+        self.chores.extend(group.map(Chore::RemoveGroup));
     }
 }
 

@@ -240,6 +240,17 @@ fn an_upgraded_server_brings_its_keeper_along() {
 }
 
 #[test]
+fn an_upgraded_server_is_welcomed_while_all_tasks_are_quiet() {
+    let mut site = Site::new();
+    let mut server = site.connect();
+    let pid = site.launch(&mut server, "quiet", site.process("quiet", &["/bin/sleep", "1000"]));
+    server.vanish();
+    // Nothing happens that would wake the keeper but the server itself.
+    let server = site.connect_as(&program(), "b2", FOREVER);
+    assert_eq!((server.build.as_str(), server.adopted[0].pid), ("b2", Some(pid)));
+}
+
+#[test]
 fn a_binary_that_is_not_there_leaves_the_keeper_as_it_is() {
     let mut site = Site::new();
     let mut server = site.connect();

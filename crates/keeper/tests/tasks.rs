@@ -304,3 +304,18 @@ fn many_tasks_start_and_end() {
         assert_eq!((end.how, end.asked), (signaled(15), true));
     }
 }
+
+#[test]
+fn a_keeper_that_goes_leaves_no_group_behind() {
+    let mut site = Site::new();
+    let mut server = site.connect();
+    for id in (0..20).map(|i| format!("t{i}")) {
+        let process = Process { limits: limits(None), ..site.process(&id, &["sleep", "1000"]) };
+        site.launch(&mut server, &id, process);
+    }
+    let keeper = server.keeper;
+    server.send(Request::Shutdown { kill: true });
+    server.farewell();
+    wait_until("the keeper is gone", || !runs(keeper));
+    assert_eq!(site.groups(), Vec::<std::path::PathBuf>::new());
+}

@@ -63,6 +63,7 @@ pub fn launch(text: &str) -> Launch {
         name: String::new(),
         role: Arc::from("*"),
         resources: Amounts { cpus, mem, ..Amounts::default() },
+        shares: BTreeMap::new(),
         cpu_limit: None,
         mem_limit: None,
         host_ports: port.parse().ok().into_iter().collect(),
@@ -335,6 +336,19 @@ fn an_offer_is_used_once_and_only_for_what_it_holds() {
         "noack f Dropped InvalidOffers 'Task launched with invalid offers: the offer is no longer valid'";
     desk.play("accept f", late);
     desk.play("decline 1", "");
+}
+
+#[test]
+fn a_declined_offer_stays_away_although_a_stranger_holds_a_port() {
+    let mut desk = Desk::one();
+    desk.busy = vec![5];
+    desk.play("decline 1000", "");
+    desk.play("revive", "offer * cpus:4 mem:1000 ports:1-4+6-9");
+    desk.play("decline 1000", "");
+    desk.play("wait 1", "");
+    // News: somebody may have waited for just this port.
+    desk.busy.clear();
+    desk.play("wait 1", "offer * cpus:4 mem:1000 ports:1-9");
 }
 
 #[test]

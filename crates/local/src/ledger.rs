@@ -111,8 +111,11 @@ impl Pools {
         let mut used: BTreeMap<&str, Scalars> = BTreeMap::new();
         let mut ports: Vec<u16> = Vec::new();
         for task in tasks {
-            let sum = used.entry(&task.role).or_default();
-            *sum = sum.plus(Scalars::from(&task.resources));
+            let whole = task.shares.is_empty().then_some((&task.role, &task.resources));
+            for (role, amounts) in task.shares.iter().chain(whole) {
+                let sum = used.entry(role).or_default();
+                *sum = sum.plus(Scalars::from(amounts));
+            }
             ports.extend(&task.host_ports);
         }
         let mut left = self.clone();
@@ -241,6 +244,27 @@ mod tests {
         check(&[(10, 12)], &[10, 12], &[(11, 11)]);
         check(&[(10, 12)], &[10, 11, 12], &[]);
         check(&[(1, 3), (65534, 65535)], &[2, 7, 65535], &[(1, 1), (3, 3), (65534, 65534)]);
+    }
+
+    #[test]
+    fn a_launch_takes_from_the_roles_it_names() {
+        let total = Pools::new(&crate::text::parse_resources("cpus:4;mem:100;cpus(a):2;mem(a):100").unwrap());
+        let mut task = crate::agent_tests::launch("t");
+        task.role = Arc::from("a");
+        let left = |task: &Launch| {
+            let left = total.without(std::iter::once(task));
+            [ANY_ROLE, "a"].map(|role| left.0[role].scalars.cpus.0)
+        };
+        // Where nothing is named, what is reserved goes first.
+        assert_eq!(left(&task), [4000, 1000]);
+        task.shares = BTreeMap::from([(Arc::from(ANY_ROLE), task.resources)]);
+        assert_eq!(left(&task), [3000, 2000]);
+        let half = Amounts { cpus: Milli(500), ..Amounts::default() };
+        task.shares = BTreeMap::from([(Arc::from(ANY_ROLE), half), (Arc::from("a"), half)]);
+        assert_eq!(left(&task), [3500, 1500]);
+        // A role that is gone since the task was launched.
+        task.shares = BTreeMap::from([(Arc::from("b"), task.resources)]);
+        assert_eq!(left(&task), [3000, 2000]);
     }
 
     #[test]

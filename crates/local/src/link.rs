@@ -34,7 +34,9 @@ impl Connector {
         let (client, mut events) = Client::connect(&dir.join("keeper"), executable, build, lifetime)?;
         let tasks = match events.next_event()? {
             Event::Welcome { tasks, cgroups, pid, .. } => {
-                tracing::debug!(pid, tasks = tasks.len(), "connected to the keeper");
+                let ended = tasks.iter().filter(|it| it.end.is_some()).count();
+                let running = tasks.len() - ended;
+                tracing::info!(pid, running, ended, "the keeper of the tasks is there");
                 self.warn(&cgroups);
                 tasks
             }

@@ -85,6 +85,9 @@ pub struct Launch {
     pub name: String,
     pub role: Role,
     pub resources: Amounts,
+    /// `resources` by the role they were taken from; empty where that is not known.
+    #[serde(default)]
+    pub shares: BTreeMap<Role, Amounts>,
     /// `None`: the request is the limit.
     pub cpu_limit: Option<CpuOrMemLimit>,
     pub mem_limit: Option<CpuOrMemLimit>,

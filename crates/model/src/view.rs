@@ -56,8 +56,8 @@ pub struct App {
     pub deployments: Vec<DeploymentId>,
     /// What became of offers while instances waited; absent when none waits.
     pub waiting: Option<Arc<Waiting>>,
-    /// Results of readiness checks during a deployment.
-    pub readiness: Vec<Readiness>,
+    /// Results of readiness checks during a deployment, by instance.
+    pub readiness: OrdMap<Uuid, Readiness>,
     /// The revision of the view in which this app last changed: a key for caches.
     pub revision: u64,
 }

@@ -9,6 +9,7 @@
 mod exit;
 mod log;
 mod machine;
+mod news;
 mod setup;
 mod term;
 
@@ -217,8 +218,13 @@ async fn serve(config: Config, clock: Clock, levels: log::Levels, listener: TcpL
     http.set_ready();
     announce(&config);
 
-    let mut end = match start_engine(&config, engine_sender).await {
-        Ok(local) => {
+    // A signal may come while the keeper of an earlier server is still to be found.
+    let started = tokio::select! {
+        started = start_engine(&config, engine_sender) => Ok(started),
+        name = signals.next() => Err(name),
+    };
+    let mut end = match started {
+        Ok(Ok(local)) => {
             // The loop must find the engine when the first event of it arrives.
             engine.get_or_init(|| local).begin();
             tokio::select! {
@@ -227,7 +233,8 @@ async fn serve(config: Config, clock: Clock, levels: log::Levels, listener: TcpL
                 exit = &mut loop_end => End::Loop(exit.unwrap_or(Exit::Uncaught)),
             }
         }
-        Err(text) => End::Engine(text),
+        Ok(Err(text)) => End::Engine(text),
+        Err(name) => End::Signal(name),
     };
     let exit = match &end {
         End::Signal(name) => {

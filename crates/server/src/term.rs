@@ -29,6 +29,8 @@ use marathon_probe::Prober;
 use marathon_store::{Entry, Store, StoreError};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::news::News;
+
 /// Commands that wait for the loop. More are refused.
 pub const COMMANDS_MAX: usize = 4096;
 /// Events of the engine, and results of probes, that wait for the loop. More make their sender wait.
@@ -86,11 +88,21 @@ pub struct Term {
     waiting: HashMap<RequestId, oneshot::Sender<Reply>>,
     asked: u64,
     published: u64,
+    news: News,
 }
 
 impl Term {
     pub fn new(core: Core, store: Store, clock: Clock, outside: Outside) -> Term {
-        Term { core, store, clock, outside, waiting: HashMap::new(), asked: 0, published: 0 }
+        Term {
+            core,
+            store,
+            clock,
+            outside,
+            waiting: HashMap::new(),
+            asked: 0,
+            published: 0,
+            news: News::default(),
+        }
     }
 
     /// Makes durable what the restored core wants, and shows its state.
@@ -204,6 +216,8 @@ impl Term {
             self.store.commit(&entries(&batch.writes))?;
         }
         self.publish();
+        let now = self.clock.now().tick;
+        self.news.turn_over(now);
         for act in batch.acts {
             match act {
                 Act::Engine(call) => {
@@ -212,7 +226,10 @@ impl Term {
                     }
                 }
                 Act::Probe(probe) => self.outside.prober.probe(probe),
-                Act::Publish(notice) => self.outside.hub.publish(notice),
+                Act::Publish(notice) => {
+                    self.news.tell(&notice, now);
+                    self.outside.hub.publish(notice);
+                }
                 Act::Reply(to, reply) => {
                     if let Some(waiting) = self.waiting.remove(&to) {
                         // Whoever asked may have gone; what was asked is done all the same.

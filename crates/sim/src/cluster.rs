@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use marathon_model::id::{AgentId, OfferId, TaskId};
 use marathon_model::offer::{Call, EngineEvent, Launch, Offer, Reason, TaskState, TaskStatus};
-use marathon_model::resources::{Amount, Milli, PortRange, Resource, Role};
+use marathon_model::resources::{Amount, Amounts, Milli, PortRange, Resource, Role};
 use marathon_model::time::Timestamp;
 
 use crate::agenda::{Agenda, Happening, Millis};
@@ -394,8 +394,8 @@ pub fn number(offer: &OfferId) -> Option<u64> {
 pub fn take(from: &mut [Resource], launch: &Launch) -> Option<Vec<Resource>> {
     let mut taken: Vec<Resource> =
         from.iter().map(|it| Resource { role: it.role.clone(), amount: nothing(&it.amount) }).collect();
-    let mut scalar = |mut need: Milli, kind: fn(&mut Amount) -> Option<&mut Milli>| {
-        for (have, mine) in from.iter_mut().zip(&mut taken) {
+    let mut scalar = |role: &Role, mut need: Milli, kind: fn(&mut Amount) -> Option<&mut Milli>| {
+        for (have, mine) in from.iter_mut().zip(&mut taken).filter(|(have, _)| have.role == *role) {
             if let (Some(have), Some(mine)) = (kind(&mut have.amount), kind(&mut mine.amount)) {
                 let part = need.min(*have);
                 *have = have.saturating_sub(part);
@@ -405,9 +405,16 @@ pub fn take(from: &mut [Resource], launch: &Launch) -> Option<Vec<Resource>> {
         }
         (need == Milli::ZERO).then_some(())
     };
-    scalar(launch.resources.cpus, |it| if let Amount::Cpus(it) = it { Some(it) } else { None })?;
-    scalar(launch.resources.mem, |it| if let Amount::Mem(it) = it { Some(it) } else { None })?;
-    scalar(launch.resources.disk, |it| if let Amount::Disk(it) = it { Some(it) } else { None })?;
+    let sum = |kind: fn(&Amounts) -> Milli| launch.shares.values().map(kind).sum::<Milli>();
+    let all = (sum(|it| it.cpus), sum(|it| it.mem), sum(|it| it.disk));
+    if all != (launch.resources.cpus, launch.resources.mem, launch.resources.disk) {
+        return None;
+    }
+    for (role, share) in &launch.shares {
+        scalar(role, share.cpus, |it| if let Amount::Cpus(it) = it { Some(it) } else { None })?;
+        scalar(role, share.mem, |it| if let Amount::Mem(it) = it { Some(it) } else { None })?;
+        scalar(role, share.disk, |it| if let Amount::Disk(it) = it { Some(it) } else { None })?;
+    }
     for port in &launch.host_ports {
         from.iter_mut().zip(&mut taken).find_map(|(have, mine)| {
             match (&mut have.amount, &mut mine.amount) {

@@ -1,13 +1,20 @@
 //! `sim [--seed N] [--seeds A..B] [--events N] [--threads N] [--verbose]`
 
 use std::process::ExitCode;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Instant;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use marathon_sim::{EVENTS, Summary, Violation, journal, run};
 
 const USAGE: &str = "usage: sim [--seed N] [--seeds A..B] [--events N] [--threads N] [--verbose]";
+
+/// A history takes milliseconds. One that takes this long is caught in a step that never ends.
+const STUCK_AFTER: Duration = Duration::from_secs(120);
+
+/// The seed each worker is at, and since when.
+type UnderWay = Arc<Mutex<Vec<Option<(u64, Instant)>>>>;
 
 struct Args {
     seeds: std::ops::Range<u64>,
@@ -54,14 +61,19 @@ fn main() -> ExitCode {
     let next = AtomicU64::new(args.seeds.start);
     let broken = AtomicBool::new(false);
     let total = Mutex::new((Summary::default(), 0));
+    let under_way: UnderWay = Arc::new(Mutex::new(vec![None; args.threads]));
+    let done = watch(under_way.clone(), args.events);
     std::thread::scope(|scope| {
-        for _ in 0..args.threads {
-            scope.spawn(|| {
+        for worker in 0..args.threads {
+            let (next, total, broken, args, under_way) = (&next, &total, &broken, &args, &under_way);
+            scope.spawn(move || {
                 loop {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
                     if seed >= args.seeds.end {
+                        under_way.lock().expect("nobody panics with it")[worker] = None;
                         return;
                     }
+                    under_way.lock().expect("nobody panics with it")[worker] = Some((seed, Instant::now()));
                     let result = run(seed, args.events);
                     let mut total = total.lock().expect("no thread panics while it counts");
                     match result {
@@ -80,6 +92,7 @@ fn main() -> ExitCode {
             });
         }
     });
+    drop(done);
     let (sum, violations) = *total.lock().expect("all threads are done");
     let seconds = began.elapsed().as_secs_f64().max(1e-9);
     let seeds = args.seeds.end.saturating_sub(args.seeds.start);
@@ -94,6 +107,23 @@ fn main() -> ExitCode {
         seeds as f64 / seconds * 60.0
     );
     if broken.load(Ordering::Relaxed) { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+/// Ends the process when a history gets stuck, until the returned end is dropped.
+fn watch(under_way: UnderWay, events: u64) -> mpsc::Sender<()> {
+    let (done, is_done) = mpsc::channel();
+    std::thread::spawn(move || {
+        while is_done.recv_timeout(Duration::from_secs(1)) == Err(RecvTimeoutError::Timeout) {
+            let all = under_way.lock().expect("nobody panics with it");
+            if let Some((seed, _)) = all.iter().flatten().find(|it| it.1.elapsed() > STUCK_AFTER) {
+                println!(
+                    "VIOLATION in seed {seed}: every step ends\n  replay: sim --seed {seed} --events {events}"
+                );
+                std::process::exit(1);
+            }
+        }
+    });
+    done
 }
 
 fn add(sum: &mut Summary, one: Summary) {

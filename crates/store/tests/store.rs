@@ -208,7 +208,7 @@ fn fills_the_disk() {
             }
         }
         assert!(refused > 50, "{refused}");
-        // A snapshot cannot begin either, and harms nothing; the store goes on with what fits.
+        // The store goes on with what fits.
         if store.commit(&[put("small", "fits")]).is_ok() {
             apply(&mut want, &[put("small", "fits")]);
         }

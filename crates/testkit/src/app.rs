@@ -161,7 +161,7 @@ impl AppBuilder {
             delay: None,
             deployments: Vec::new(),
             waiting: None,
-            readiness: Vec::new(),
+            readiness: imbl::OrdMap::new(),
             revision: 1,
         };
         self.edits.into_iter().for_each(|edit| edit(&mut app));

@@ -117,7 +117,7 @@ fn an_app_with_all_embeds() {
         "version":"2021-03-04T09:10:11.120Z","localVolumes":[],"role":"*"}],"lastTaskFailure":{"appId":"/shop/cart",
         "host":"agent-1","message":"exit status 1","state":"TASK_FAILED","taskId":"shop_cart.instance-00000009-7ccb-11eb-9a1c-0242ac110002._app.1",
         "timestamp":"2021-03-04T09:10:14.120Z","version":"2021-03-04T09:10:11.120Z","slaveId":"S1"},
-        "tasksStats":{"startedAfterLastScaling":{"stats":{"counts":{"staged":1,"running":3,
+        "taskStats":{"startedAfterLastScaling":{"stats":{"counts":{"staged":1,"running":3,
         "healthy":1,"unhealthy":1},"lifeTime":{"averageSeconds":10.0,"medianSeconds":10.0}}},
         "withLatestConfig":{"stats":{"counts":{"staged":1,"running":2,"healthy":1,"unhealthy":1},
         "lifeTime":{"averageSeconds":10.0,"medianSeconds":10.0}}},"withOutdatedConfig":{"stats":{"counts":{"staged":0,

@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use expect_test::expect;
-use marathon_api::event::{frame, write};
+use marathon_api::event::{PlanFormat, frame, has_plan, write};
 use marathon_model::app::{CheckPort, HealthCheck, HealthKind};
 use marathon_model::command::Origin;
 use marathon_model::deployment::{ActionKind, Deployment};
@@ -87,7 +87,7 @@ fn every_event() {
     let mut lines = String::new();
     for what in all() {
         let name = what.name();
-        let line = String::from_utf8(write(&Notice { at: at(9), what })).unwrap();
+        let line = String::from_utf8(write(&Notice { at: at(9), what }, PlanFormat::Light)).unwrap();
         let read: serde_json::Value = serde_json::from_str(&line).unwrap();
         assert_eq!(read["eventType"], name);
         assert_eq!(serde_json::to_string(&read).unwrap(), line);
@@ -126,7 +126,7 @@ fn every_event() {
 
 #[test]
 fn a_frame_is_two_lines_and_a_blank_one() {
-    let frame = frame(&Notice { at: at(9), what: What::SchedulerDisconnected });
+    let frame = frame(&Notice { at: at(9), what: What::SchedulerDisconnected }, PlanFormat::Full);
     let want = "event: scheduler_disconnected_event\r\n\
                 data: {\"eventType\":\"scheduler_disconnected_event\",\"timestamp\":\"2021-03-04T09:10:20.120Z\"}\r\n\r\n";
     assert_eq!(String::from_utf8(frame).unwrap(), want);
@@ -134,7 +134,27 @@ fn a_frame_is_two_lines_and_a_blank_one() {
 
 #[test]
 fn long_messages_are_cut_between_characters() {
-    let body = write(&Notice { at: at(9), what: status_update(&"é".repeat(10_001)) });
+    let body = write(&Notice { at: at(9), what: status_update(&"é".repeat(10_001)) }, PlanFormat::Full);
     let read: serde_json::Value = serde_json::from_slice(&body).unwrap();
     assert_eq!(read["message"], "é".repeat(10_000));
+}
+
+/// marathon-python reads `original` and `target` of every plan and fails where they are missing.
+#[test]
+fn a_plan_has_all_its_keys_unless_the_light_form_is_asked_for() {
+    let mut plans = 0;
+    for what in all() {
+        let (planned, name) = (has_plan(&what), what.name());
+        let notice = Notice { at: at(9), what };
+        let [full, light] = [PlanFormat::Full, PlanFormat::Light].map(|format| write(&notice, format));
+        let read: serde_json::Value = serde_json::from_slice(&full).unwrap();
+        assert_eq!(read.get("plan").is_some(), planned, "{name}");
+        assert_eq!(full != light, planned, "{name}");
+        if let Some(plan) = read.get("plan") {
+            assert_eq!(plan["original"], serde_json::json!({}), "{name}");
+            assert_eq!(plan["target"], serde_json::json!({}), "{name}");
+            plans += 1;
+        }
+    }
+    assert_eq!(plans, 5);
 }

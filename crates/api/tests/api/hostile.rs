@@ -56,7 +56,10 @@ proptest! {
 
         let spec = view.apps[&path("/a")].spec.clone().unwrap();
         let origin = Origin { client_ip: text.clone(), uri: text.clone() };
-        let line = event::write(&Notice { at: at(0), what: What::ApiPost { origin, app: spec } });
+        let line = event::write(
+            &Notice { at: at(0), what: What::ApiPost { origin, app: spec } },
+            event::PlanFormat::Full,
+        );
         prop_assert!(!line.iter().any(|c| *c < 0x20), "an event is one line");
         let read: Value = serde_json::from_slice(&line).unwrap();
         prop_assert_eq!(&read["uri"], &Value::from(text.as_str()));

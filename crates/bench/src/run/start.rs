@@ -7,23 +7,36 @@ use serde_json::{Map, Value};
 use super::{RUNNING_LIMIT, TASKS, all_running};
 use crate::report::{Bound, Report, number};
 use crate::server::{Server, sleepers};
-use crate::stats::{max, median};
+use crate::stats::median;
 use crate::stream::Stream;
 use crate::{Outcome, Place, peers, spawn};
 
 const ROUNDS: usize = 5;
-/// Peers are far from the limit, so fewer rounds tell enough.
-const PEER_ROUNDS: usize = 2;
+/// Peers are asked in the first rounds only; they are far from the limit, and pm2 takes its time.
+const PEER_ROUNDS: usize = 3;
 type Peer = fn(&Place, usize) -> Outcome<f64>;
+const PEERS: [(&str, Peer); 2] = [("supervisord", peers::supervisord), ("pm2", peers::pm2)];
 
 pub fn run(place: &Place) -> Outcome<Report> {
     let (mut ours, mut raw) = (Vec::new(), Vec::new());
-    for _ in 0..ROUNDS {
+    let mut theirs: [Outcome<Vec<f64>>; PEERS.len()] = [Ok(Vec::new()), Ok(Vec::new())];
+    for round in 0..ROUNDS {
         raw.push(spawn::rate(TASKS)?);
         ours.push(starts_per_second(place)?);
+        for ((_, start), measured) in PEERS.iter().zip(&mut theirs).filter(|_| round < PEER_ROUNDS) {
+            // A peer that failed once is not asked again.
+            if let Ok(rates) = measured {
+                match start(place, TASKS as usize) {
+                    Ok(rate) => rates.push(rate),
+                    Err(error) => *measured = Err(error),
+                }
+            }
+        }
     }
     let (rate, limit) = (median(&ours), median(&raw));
-    let ratio = rate / limit;
+    // Round by round: what slows the machine for a while slows both of a round.
+    let ratios: Vec<f64> = ours.iter().zip(&raw).map(|(ours, raw)| ours / raw).collect();
+    let ratio = median(&ratios);
     let mut report = Report::new(ratio, "x", "posix_spawn", ratio)
         .row(format!("{TASKS} x sleep, POST to the last TASK_RUNNING"), format!("{} starts/s", number(rate)))
         .row("posix_spawn of the same command, one thread", format!("{} starts/s", number(limit)))
@@ -35,24 +48,27 @@ pub fn run(place: &Place) -> Outcome<Report> {
 
     let mut rates = Map::new();
     let mut best: f64 = 0.0;
-    for (name, start) in [("supervisord", peers::supervisord as Peer), ("pm2", peers::pm2)] {
-        let measured: Outcome<Vec<f64>> = (0..PEER_ROUNDS).map(|_| start(place, TASKS as usize)).collect();
+    for ((name, _), measured) in PEERS.iter().zip(theirs) {
         report = match measured {
             Ok(measured) => {
-                // The best round: a peer is not to look bad for a hiccup.
-                let rate = max(&measured);
+                let rate = median(&measured);
                 best = best.max(rate);
-                rates.insert(name.to_owned(), rate.into());
-                report.row(name, format!("{} starts/s", number(rate)))
+                rates.insert((*name).to_owned(), rate.into());
+                report.row(*name, format!("{} starts/s", number(rate)))
             }
-            Err(error) => report.row(name, format!("not measured: {error}")),
+            Err(error) => report.row(*name, format!("not measured: {error}")),
         };
     }
     report = report.key("peers", Value::Object(rates));
     if best > 0.0 {
         report = report
+            .row(
+                "posix_spawn over the better peer, so nothing can be faster",
+                format!("{} x", number(limit / best)),
+            )
             .target("times the better peer", rate / best, Bound::AtLeast(5.0))
-            .key("over_peer", rate / best);
+            .key("over_peer", rate / best)
+            .key("limit_over_peer", limit / best);
     }
     Ok(report)
 }

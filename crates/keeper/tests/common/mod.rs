@@ -164,8 +164,7 @@ impl Drop for Site {
         for parent in ["/run", "/dev/shm"] {
             let _ = fs::remove_dir_all(Path::new(parent).join(format!("marathon-{}", self.hash())));
         }
-        for controller in ["memory", "cpu"] {
-            let groups = Path::new("/sys/fs/cgroup").join(controller).join("marathon").join(self.hash());
+        for groups in self.groups() {
             let inner = fs::read_dir(&groups).into_iter().flatten().flatten().map(|it| it.path());
             inner.filter(|it| it.is_dir()).for_each(|it| {
                 wait_until("a cgroup is empty", || fs::remove_dir(&it).is_ok() || !it.exists());
@@ -183,6 +182,14 @@ impl Site {
         let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         let cwd = fs::read_link(format!("/proc/{pid}/cwd")).unwrap_or_default();
         String::from_utf8_lossy(&command).contains(&place) || cwd.starts_with(self.root.path())
+    }
+
+    /// The folders of control groups that were made for this folder, as far as they are still there.
+    pub fn groups(&self) -> Vec<PathBuf> {
+        let name = self.hash();
+        let all =
+            ["memory", "cpu"].map(|it| Path::new("/sys/fs/cgroup").join(it).join("marathon").join(&name));
+        all.into_iter().filter(|it| it.exists()).collect()
     }
 
     fn suffix(&self) -> String {

@@ -38,13 +38,16 @@ impl Agent {
             if !pools.is_worth_an_offer() {
                 continue;
             }
-            if let Some(declined) = self.declined.get(&role) {
-                if now.tick < declined.until && !pools.exceeds(&declined.pools) {
-                    continue;
-                }
-                self.declined.remove(&role);
+            let declined = self.declined.get(&role).filter(|it| now.tick < it.until);
+            if declined.is_some_and(|it| !pools.exceeds(&it.pools)) {
+                continue;
             }
             pools.remove_ports(listening.get_or_insert_with(&mut *busy).clone());
+            // What was declined was without such ports, too.
+            if declined.is_some_and(|it| !pools.exceeds(&it.pools)) {
+                continue;
+            }
+            self.declined.remove(&role);
             free.take_all_of(&pools);
             made.push(self.offer(role, pools));
         }

@@ -253,6 +253,7 @@ pub fn launch(desk: &Desk, name: &str, command: Command) -> Launch {
         name: name.to_owned(),
         role: Arc::from("*"),
         resources: Amounts { cpus: Milli(100), mem: Milli::from_whole(64), ..Amounts::default() },
+        shares: BTreeMap::new(),
         cpu_limit: None,
         mem_limit: None,
         host_ports: Vec::new(),

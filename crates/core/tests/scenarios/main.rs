@@ -1,0 +1,8 @@
+//! Whole histories against a small, obedient cluster: what a user sees happen.
+#![allow(clippy::unwrap_used)]
+
+mod deployments;
+mod groups;
+mod instances;
+mod restarts;
+mod rig;
