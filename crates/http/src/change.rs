@@ -124,7 +124,8 @@ pub async fn edit_apps(http: &Http, ask: &Ask, verb: Verb) -> Out {
             .map(|update| Ok((named(&update)?, edit(verb, partial, update))))
             .collect::<Result<Vec<_>, Out>>()?;
         let force = ask.query.flag("force", false);
-        deployed(http.asker.ask(Command::EditApps { edits, force, origin: origin(ask) }).await)
+        // The original publishes no `api_post_event` for a list, whatever its length.
+        deployed(http.asker.ask(Command::EditApps { edits, force, origin: None }).await)
     };
     merge(run().await)
 }
@@ -173,7 +174,7 @@ pub async fn kill_one(http: &Http, ask: &Ask, app: &str, task: &str) -> Out {
             Ok(task) => Victims::One { app, task },
             // Scaling down by a task that is not there succeeds with nothing to do, whatever its id.
             Err(_) if ask.query.flag("scale", false) => {
-                http.views.load().app(&app).ok_or_else(|| Refusal::NoSuchApp { id: app, version: None })?;
+                http.views.load().app(&app).ok_or(Refusal::NoSuchApp { id: app, version: None })?;
                 Victims::Tasks(Vec::new())
             }
             Err(_) => return Err(unknown()),

@@ -349,7 +349,7 @@ async fn changes() {
         ),
         ("PATCH /v2/apps/a?force=true", r#"{"cmd":"x"}"#, deployed(false), 200, result, "force: true"),
         ("PUT /v2/apps", r#"[{"id":"/a","cmd":"x"}]"#, deployed(false), 200, result, "Merge("),
-        ("PATCH /v2/apps", r#"[{"id":"/a","cmd":"x"}]"#, deployed(false), 200, result, "Patch("),
+        ("PATCH /v2/apps", r#"[{"id":"/a","cmd":"x"}]"#, deployed(false), 200, result, "origin: None"),
         ("DELETE /v2/apps/a", "", deployed(false), 200, result, "edits: [(/a, Delete)], force: true"),
         ("DELETE /v2/apps/a?force=False", "", deployed(false), 200, result, "force: false"),
         (

@@ -60,14 +60,13 @@ fn an_app_with_all_embeds() {
                 version: at(0),
                 at: at(3),
             }));
-            let readiness = |ready, last_response| Readiness {
-                name: "ready".into(),
-                task: task_id("/shop/cart", 1),
-                ready,
-                last_response,
+            let readiness = |number, ready, last_response| {
+                let task = task_id("/shop/cart", number);
+                (task.instance.uuid, Readiness { name: "ready".into(), task, ready, last_response })
             };
-            app.readiness = vec![
+            app.readiness = [
                 readiness(
+                    1,
                     true,
                     Some(ProbeOutcome::Answered {
                         status: 200,
@@ -75,8 +74,10 @@ fn an_app_with_all_embeds() {
                         body: "ok".into(),
                     }),
                 ),
-                readiness(false, Some(ProbeOutcome::Failed { cause: "refused".into() })),
-            ];
+                readiness(2, false, Some(ProbeOutcome::Failed { cause: "refused".into() })),
+            ]
+            .into_iter()
+            .collect();
         });
     let steps = vec![step(&[(ScaleApplication, "/shop/cart")])];
     let view = view().app(failing).deployment(7, 0, steps).build();
@@ -94,7 +95,7 @@ fn an_app_with_all_embeds() {
         "tasksStaged":1,"tasksRunning":3,"tasksHealthy":1,"tasksUnhealthy":1,"deployments":[{"id":"00000007-7ccb-11eb-9a1c-0242ac110002"}],
         "readinessCheckResults":[{"name":"ready","taskId":"shop_cart.instance-00000001-7ccb-11eb-9a1c-0242ac110002._app.1",
         "ready":true,"lastResponse":{"status":200,"contentType":"text/plain","body":"ok"}},
-        {"name":"ready","taskId":"shop_cart.instance-00000001-7ccb-11eb-9a1c-0242ac110002._app.1",
+        {"name":"ready","taskId":"shop_cart.instance-00000002-7ccb-11eb-9a1c-0242ac110002._app.1",
         "ready":false}],"tasks":[{"appId":"/shop/cart","healthCheckResults":[{"alive":true,
         "consecutiveFailures":0,"firstSuccess":"2021-03-04T09:10:16.120Z","lastSuccess":"2021-03-04T09:10:16.120Z",
         "instanceId":"shop_cart.instance-00000001-7ccb-11eb-9a1c-0242ac110002"}],"host":"agent-1",
@@ -301,8 +302,9 @@ fn deployments() {
         ]
     };
     let ready = app("/a").with(|app| {
-        app.readiness =
-            vec![Readiness { name: "r".into(), task: task_id("/a", 1), ready: false, last_response: None }];
+        let task = task_id("/a", 1);
+        let result = Readiness { name: "r".into(), task: task.clone(), ready: false, last_response: None };
+        app.readiness.insert(task.instance.uuid, result);
     });
     let view = view()
         .app(ready)

@@ -24,6 +24,15 @@ fn a_crash_loop_waits_longer_each_time_and_shows_its_failure() {
 }
 
 #[test]
+fn a_launch_says_from_which_role_it_takes() {
+    let mut rig = Rig::new();
+    deployed(rig.put("/web", AppEdit::Create(sleep(1))));
+    rig.run();
+    let launch = &rig.tasks[&rig.task_of("/web")];
+    assert_eq!(launch.shares, BTreeMap::from([(ANY_ROLE.into(), launch.resources)]));
+}
+
+#[test]
 fn killing_with_scale_takes_exactly_the_chosen() {
     let mut rig = Rig::new();
     deployed(rig.put("/web", AppEdit::Create(sleep(3))));

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use marathon_keeper::Client;
 use marathon_keeper::protocol::{Event, Lifetime, Request};
+use marathon_keeper::{Client, KeeperError};
 use marathon_local::{Local, LocalConfig, parse_resources};
 use marathon_model::app::{Container, ContainerKind, DockerImage};
 use marathon_model::id::{InstanceId, PathId, TaskId};
@@ -205,9 +205,17 @@ impl Drop for Desk {
         drop(self.local.take());
         let lifetime = Lifetime { checkpoint: true, failover_secs: 60.0 };
         let dir = self.config.dir.join("keeper");
-        if let Ok((mut client, events)) = Client::connect(&dir, BINARY.as_ref(), "test", lifetime) {
-            let _ = client.send(&Request::Shutdown { kill: true });
-            events.for_each(|_: Event| ());
+        let begin = std::time::Instant::now();
+        // Until the engine's thread has let go of it, the keeper refuses another server.
+        while begin.elapsed() < LIMIT {
+            match Client::connect(&dir, BINARY.as_ref(), "test", lifetime) {
+                Ok((mut client, events)) => {
+                    let _ = client.send(&Request::Shutdown { kill: true });
+                    return events.for_each(|_: Event| ());
+                }
+                Err(KeeperError::Refused { .. }) => std::thread::sleep(Duration::from_millis(5)),
+                Err(_) => return,
+            }
         }
     }
 }
