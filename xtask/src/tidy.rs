@@ -39,7 +39,8 @@ fn manifest_edges(root: &Path) -> BTreeMap<String, Vec<String>> {
 
 fn folders(parent: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(parent).into_iter().flatten().flatten();
-    let mut all: Vec<PathBuf> = entries.map(|it| it.path()).filter(|it| it.join("Cargo.toml").exists()).collect();
+    let mut all: Vec<PathBuf> =
+        entries.map(|it| it.path()).filter(|it| it.join("Cargo.toml").exists()).collect();
     all.sort();
     all
 }
@@ -61,7 +62,9 @@ fn edges(root: &Path) -> Vec<String> {
     for (name, uses) in &actual {
         match documented.get(name) {
             None => findings.push(format!("ARCHITECTURE.md: the crate `{name}` is not in the table")),
-            Some(said) if said != uses => findings.push(format!("ARCHITECTURE.md: `{name}` uses {uses:?}, not {said:?}")),
+            Some(said) if said != uses => {
+                findings.push(format!("ARCHITECTURE.md: `{name}` uses {uses:?}, not {said:?}"))
+            }
             Some(_) => {}
         }
     }

@@ -17,11 +17,11 @@ impl Core {
         for (id, app) in &self.world.view.apps {
             let mut find = |what: String| findings.push(format!("{id}: {what}"));
             let config = app.spec.as_ref().map(|it| it.config);
-            let tally = crate::world::tally(app.instances.values(), config);
+            let tally = crate::index::tally(app.instances.values(), config);
             if tally != app.tally {
                 find(format!("tally {:?} is not the count {tally:?}", app.tally));
             }
-            let index = crate::world::index(app.instances.values(), app.spec.as_deref());
+            let index = crate::index::index(app.instances.values(), app.spec.as_deref());
             let known = self.world.index.get(id);
             if known.is_some_and(|it| *it != index) || known.is_none() && !app.instances.is_empty() {
                 find(format!("index {known:?} is not {index:?}"));

@@ -6,8 +6,8 @@
 //!  offers   ┘             apps     deployments       └ acts ───► replies, calls, probes, events
 //! ```
 //! No clock, no random source, no file, no async: time and seed are handed in. Reading order: `world`
-//! (the state), `edit` and `deploy` (what users change), `plan`, `settle` and `rollout` (what follows),
-//! `place`, `launch` (offers), `lifecycle`, `health`, `backoff` (tasks), `engine`, `restore`, `audit`.
+//! and `index` (the state), `edit` and `deploy` (what users change), `plan`, `settle` and `rollout` (what
+//! follows), `place`, `launch` (offers), `lifecycle`, `health`, `backoff` (tasks), `engine`, `restore`, `audit`.
 //!
 //! The step is total: no input makes it fail or block. A write the store cannot confirm ends the term; the
 //! core is dropped and restored from the store, so there are no repair paths in here.
@@ -21,6 +21,7 @@ mod engine;
 mod health;
 mod history;
 mod ids;
+mod index;
 mod kill;
 mod launch;
 mod lifecycle;
@@ -175,6 +176,7 @@ impl Core {
         self.settle_all();
         self.tune_offers();
         self.prune();
+        self.world.view.counters.kills_in_flight = self.world.timers.kills();
         let batch = std::mem::take(&mut self.world.out);
         if std::mem::take(&mut self.world.changed) || !batch.is_empty() {
             self.world.view.revision += 1;

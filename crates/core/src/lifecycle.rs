@@ -13,11 +13,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use marathon_model::app::{AppSpec, UnreachableStrategy};
-use marathon_model::id::{InstanceId, SpecId};
+use marathon_model::id::InstanceId;
 use marathon_model::instance::{Condition, Goal, Instance, TaskFailure};
 use marathon_model::notice::What;
 use marathon_model::offer::{Call, Reason, TaskState, TaskStatus};
-use marathon_model::write::{Delay, Write};
+use marathon_model::write::Write;
 
 use crate::Core;
 use crate::timers::Timer;
@@ -215,7 +215,9 @@ impl Core {
                 | TaskState::GoneByOperator
                 | TaskState::Unknown
         );
-        if failed {
+        // The engine killed it for its health: the user wants to read why.
+        let unhealthy = status.reason == Some(Reason::HealthCheckUnhealthy);
+        if failed || unhealthy && it.goal == Goal::Running {
             self.record_failure(it, status.state, &status.message);
         }
     }
@@ -234,76 +236,6 @@ impl Core {
         });
         self.world.app_mut(it.spec()).failure = Some(failure.clone());
         self.world.write(Write::Failure(failure));
-    }
-
-    fn delay_after(&mut self, it: &Instance, status: &TaskStatus) {
-        let Some(spec) = self.world.spec(it.spec()).cloned() else { return };
-        if status.reason == Some(Reason::AgentDraining) {
-            self.reset_delay(it.spec());
-            return;
-        }
-        let counts = matches!(
-            it.condition,
-            Condition::Error | Condition::Failed | Condition::Dropped | Condition::Gone | Condition::Finished
-        );
-        if !counts || it.goal != Goal::Running || it.config != spec.config {
-            return;
-        }
-        let now = self.world.now;
-        let app = self.world.app_mut(it.spec());
-        // A run that lasted longer than the longest delay wipes the slate.
-        let before = app.delay.filter(|delay| !crate::backoff::is_stale(delay, &spec.backoff, now.wall));
-        let delay = crate::backoff::after_failure(before, spec.config, &spec.backoff, now.wall);
-        if delay.current.is_zero() {
-            return;
-        }
-        app.delay = Some(delay);
-        self.hold(it.spec(), delay);
-    }
-
-    /// Keeps an app from launching until its delay ends.
-    fn hold(&mut self, id: &SpecId, delay: Delay) {
-        self.world.write(Write::Delay { app: id.clone(), delay });
-        self.world.hold(id);
-        self.world.timers.set(Timer::Delay(id.clone()), self.world.now.tick + delay.current);
-    }
-
-    /// The delay has ended, or has been over for so long that it is forgotten.
-    pub(crate) fn on_delay_timer(&mut self, id: &SpecId) {
-        let app = self.world.app(id);
-        let (Some(delay), Some(spec)) = (app.and_then(|it| it.delay), app.and_then(|it| it.spec.clone()))
-        else {
-            self.world.release(id);
-            return;
-        };
-        if self.world.release(id) {
-            let rest = spec.backoff.max.saturating_sub(delay.current) + Duration::from_millis(1);
-            self.world.timers.set(Timer::Delay(id.clone()), self.world.now.tick + rest);
-        } else {
-            self.reset_delay(id);
-        }
-    }
-
-    /// An instance moved without failing: a delay that exists begins anew.
-    pub(crate) fn progress(&mut self, spec: &AppSpec) {
-        let now = self.world.now;
-        let Some(delay) = self.world.app(&spec.id).and_then(|it| it.delay) else { return };
-        if delay.config != spec.config {
-            return;
-        }
-        let delay = crate::backoff::after_progress(delay, now.wall);
-        self.world.app_mut(&spec.id).delay = Some(delay);
-        self.hold(&spec.id, delay);
-    }
-
-    pub(crate) fn reset_delay(&mut self, id: &SpecId) {
-        if self.world.app(id).is_some_and(|it| it.delay.is_some()) {
-            self.world.app_mut(id).delay = None;
-            self.world.write(Write::DelayGone(id.clone()));
-        }
-        self.world.timers.clear(&Timer::Delay(id.clone()));
-        self.world.release(id);
-        self.world.touch(id);
     }
 
     fn strategy(&self, it: &Instance) -> UnreachableStrategy {

@@ -28,11 +28,23 @@ enum Stage {
     Replace,
 }
 
+/// Should two rules ever contradict each other, the step ends here, and the next event on the app looks at
+/// it again: a leader that goes on with one app unsettled is better than one that hangs. Far above what a
+/// change of ten thousand apps takes.
+const SETTLE_ROUNDS_MAX: u32 = 1_000_000;
+
 impl Core {
     /// Runs until nothing is left to decide. Ends because each round either finds every app settled, or
     /// moves a deployment forward, and there are finitely many steps.
     pub(crate) fn settle_all(&mut self) {
+        let mut rounds = 0;
         while let Some(id) = self.world.dirty.pop_first() {
+            rounds += 1;
+            debug_assert!(rounds < SETTLE_ROUNDS_MAX, "{id} never settles");
+            if rounds == SETTLE_ROUNDS_MAX {
+                self.world.dirty.clear();
+                return;
+            }
             self.settle(&id);
             // What settling itself changed is looked at again: an instance that vanished at once makes
             // room for the next.

@@ -42,9 +42,16 @@ impl Timer {
 pub struct Timers {
     queue: BTreeSet<(Tick, Timer)>,
     deadlines: BTreeMap<Timer, Tick>,
+    /// Deadlines of kills, for the metrics.
+    kills: u64,
 }
 
 impl Timers {
+    /// Kills that nobody confirmed yet.
+    pub fn kills(&self) -> u64 {
+        self.kills
+    }
+
     /// Sets (or moves) a deadline.
     pub fn set(&mut self, timer: Timer, at: Tick) {
         if let Some(before) = self.deadlines.insert(timer.clone(), at) {
@@ -52,6 +59,8 @@ impl Timers {
                 return;
             }
             self.queue.remove(&(before, timer.clone()));
+        } else {
+            self.kills += u64::from(matches!(timer, Timer::Kill(_)));
         }
         self.queue.insert((at, timer));
     }
@@ -59,6 +68,7 @@ impl Timers {
     pub fn clear(&mut self, timer: &Timer) {
         if let Some(at) = self.deadlines.remove(timer) {
             self.queue.remove(&(at, timer.clone()));
+            self.kills -= u64::from(matches!(timer, Timer::Kill(_)));
         }
     }
 
@@ -78,6 +88,7 @@ impl Timers {
         }
         let (_, timer) = self.queue.pop_first()?;
         self.deadlines.remove(&timer);
+        self.kills -= u64::from(matches!(timer, Timer::Kill(_)));
         Some(timer)
     }
 

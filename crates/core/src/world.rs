@@ -11,32 +11,16 @@ use marathon_model::app::AppSpec;
 use marathon_model::deployment::Deployment;
 use marathon_model::group::Group;
 use marathon_model::id::{DeploymentId, GroupId, InstanceId, PathId, SpecId};
-use marathon_model::instance::{Condition, Goal, Instance};
+use marathon_model::instance::{Condition, Instance};
 use marathon_model::notice::{Notice, What};
 use marathon_model::offer::Call;
 use marathon_model::time::{Now, Timestamp};
-use marathon_model::view::{App, Counts, Tally, View};
+use marathon_model::view::{App, Tally, View};
 use marathon_model::write::Write;
 use uuid::Uuid;
 
+use crate::index::{Index, add, subtract, tally};
 use crate::timers::{Timer, Timers};
-
-/// Sets of instances of one app that decisions ask for again and again.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Index {
-    /// Wanted and to be placed.
-    pub waiting: BTreeSet<Uuid>,
-    /// Wanted, of an outdated configuration, serving.
-    pub old_serving: BTreeSet<Uuid>,
-    /// Wanted, of an outdated configuration, not serving (and perhaps over).
-    pub old_unready: BTreeSet<Uuid>,
-    /// Wanted, of an outdated configuration, given up as lost: nothing counts on them any more.
-    pub old_lost: BTreeSet<Uuid>,
-    /// Wanted, of exactly the newest version, not serving yet: what a scaling waits for.
-    pub fresh_unready: BTreeSet<Uuid>,
-    /// Not wanted and not gone yet.
-    pub ending: BTreeSet<Uuid>,
-}
 
 #[derive(Debug, Default)]
 pub struct World {
@@ -374,109 +358,4 @@ pub fn empty_app(id: SpecId) -> App {
         readiness: imbl::OrdMap::new(),
         revision: 0,
     }
-}
-
-impl Index {
-    fn forget(&mut self, uuid: &Uuid) {
-        for set in [
-            &mut self.waiting,
-            &mut self.old_serving,
-            &mut self.old_unready,
-            &mut self.old_lost,
-            &mut self.fresh_unready,
-            &mut self.ending,
-        ] {
-            set.remove(uuid);
-        }
-    }
-
-    fn update(&mut self, it: &Instance, config: Option<Timestamp>, version: Option<Timestamp>) {
-        let set = |set: &mut BTreeSet<Uuid>, member: bool| {
-            if member {
-                set.insert(it.id.uuid);
-            } else {
-                set.remove(&it.id.uuid);
-            }
-        };
-        let wanted = it.goal == Goal::Running;
-        let old = config.is_some_and(|config| it.config != config);
-        let serving = it.is_serving();
-        let lost = it.condition == Condition::UnreachableInactive;
-        set(&mut self.waiting, it.wants_launch());
-        set(&mut self.old_serving, wanted && old && serving);
-        set(&mut self.old_unready, wanted && old && !serving && !lost);
-        set(&mut self.old_lost, wanted && old && lost);
-        set(&mut self.fresh_unready, wanted && version == Some(it.version) && !serving && !lost);
-        set(&mut self.ending, !wanted);
-    }
-}
-
-/// How one instance counts.
-fn counts(it: &Instance) -> Counts {
-    let one = u32::from;
-    let wanted = it.goal == Goal::Running && it.condition != Condition::UnreachableInactive;
-    let running = it.condition == Condition::Running;
-    let staged = matches!(it.condition, Condition::Provisioned | Condition::Staging | Condition::Starting);
-    Counts {
-        total: 1,
-        wanted: one(wanted),
-        waiting: one(it.wants_launch()),
-        serving: one(wanted && it.is_serving()),
-        ending: one(it.goal != Goal::Running && !it.is_over() && !it.condition.is_unreachable()),
-        staged: one(staged),
-        running: one(running),
-        healthy: one(running && it.healthy() == Some(true)),
-        unhealthy: one(running && it.healthy() == Some(false)),
-    }
-}
-
-/// The half of a tally an instance belongs to.
-fn side<'a>(tally: &'a mut Tally, it: &Instance, config: Option<Timestamp>) -> &'a mut Counts {
-    if config == Some(it.config) { &mut tally.current } else { &mut tally.outdated }
-}
-
-fn add(tally: &mut Tally, it: &Instance, config: Option<Timestamp>) {
-    let one = counts(it);
-    let to = side(tally, it, config);
-    to.total += one.total;
-    to.wanted += one.wanted;
-    to.waiting += one.waiting;
-    to.serving += one.serving;
-    to.ending += one.ending;
-    to.staged += one.staged;
-    to.running += one.running;
-    to.healthy += one.healthy;
-    to.unhealthy += one.unhealthy;
-}
-
-fn subtract(tally: &mut Tally, it: &Instance, config: Option<Timestamp>) {
-    let one = counts(it);
-    let from = side(tally, it, config);
-    from.total -= one.total;
-    from.wanted -= one.wanted;
-    from.waiting -= one.waiting;
-    from.serving -= one.serving;
-    from.ending -= one.ending;
-    from.staged -= one.staged;
-    from.running -= one.running;
-    from.healthy -= one.healthy;
-    from.unhealthy -= one.unhealthy;
-}
-
-/// A fresh count, for new definitions and for `audit`.
-pub fn tally<'a>(instances: impl Iterator<Item = &'a Arc<Instance>>, config: Option<Timestamp>) -> Tally {
-    let mut all = Tally::default();
-    for instance in instances {
-        add(&mut all, instance, config);
-    }
-    all
-}
-
-/// A fresh index, for `audit`.
-pub fn index<'a>(instances: impl Iterator<Item = &'a Arc<Instance>>, spec: Option<&AppSpec>) -> Index {
-    let mut all = Index::default();
-    for instance in instances {
-        all.update(instance, spec.map(|it| it.config), spec.map(|it| it.version));
-    }
-    all
 }

@@ -182,7 +182,7 @@ fn view(seed: u64) -> View {
             delay: Some(draw.delay()),
             deployments: vec![],
             waiting: None,
-            readiness: vec![],
+            readiness: imbl::OrdMap::new(),
             revision: 0,
         };
         for _ in 0..5 {
