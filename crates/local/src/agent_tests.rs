@@ -14,7 +14,7 @@ use marathon_model::time::{Now, Tick, Timestamp};
 use crate::agent::{About, Agent, Effect, Input};
 use crate::ledger::Pools;
 use crate::task::Tag;
-use crate::text::parse_resources;
+use marathon_flags::resources::parse_resources;
 
 struct Desk {
     agent: Agent,

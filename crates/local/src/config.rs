@@ -149,7 +149,7 @@ mod tests {
 
     #[test]
     fn only_what_is_missing_is_detected() {
-        let given = crate::text::parse_resources("cpus(prod):2;mem:100;ports:[1-2]").unwrap();
+        let given = marathon_flags::resources::parse_resources("cpus(prod):2;mem:100;ports:[1-2]").unwrap();
         let all = complete(given.clone(), Path::new("/no/such/folder"));
         assert_eq!(&all[..3], given);
         assert!(matches!(all[3..], [Resource { amount: Amount::Disk(_), .. }]));

@@ -9,8 +9,6 @@ use std::sync::Arc;
 use marathon_model::offer::Launch;
 use marathon_model::resources::{ANY_ROLE, Amount, Amounts, Milli, PortRange, Resource, Role};
 
-use crate::text::merge;
-
 /// Scalars by kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Scalars {
@@ -226,6 +224,21 @@ fn push(ranges: &mut Vec<PortRange>, first: u32, end: u32) {
     }
 }
 
+/// Sorts ranges and joins those that touch.
+fn merge(mut ranges: Vec<PortRange>) -> Vec<PortRange> {
+    ranges.sort_unstable();
+    let mut merged: Vec<PortRange> = Vec::with_capacity(ranges.len());
+    for range in ranges {
+        match merged.last_mut() {
+            Some(before) if range.first <= before.last.saturating_add(1) => {
+                before.last = before.last.max(range.last)
+            }
+            _ => merged.push(range),
+        }
+    }
+    merged
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -248,7 +261,9 @@ mod tests {
 
     #[test]
     fn a_launch_takes_from_the_roles_it_names() {
-        let total = Pools::new(&crate::text::parse_resources("cpus:4;mem:100;cpus(a):2;mem(a):100").unwrap());
+        let total = Pools::new(
+            &marathon_flags::resources::parse_resources("cpus:4;mem:100;cpus(a):2;mem(a):100").unwrap(),
+        );
         let mut task = crate::agent_tests::launch("t");
         task.role = Arc::from("a");
         let left = |task: &Launch| {
@@ -269,7 +284,7 @@ mod tests {
 
     #[test]
     fn growth_is_seen_in_any_kind() {
-        let pools = |text: &str| Pools::new(&crate::text::parse_resources(text).unwrap());
+        let pools = |text: &str| Pools::new(&marathon_flags::resources::parse_resources(text).unwrap());
         let before = pools("cpus:1;mem:10;ports:[5-8]");
         for (now, want) in [
             ("cpus:1;mem:10;ports:[5-8]", false),

@@ -35,7 +35,6 @@ mod prepare;
 mod sandbox;
 mod shell;
 mod task;
-mod text;
 mod updates;
 mod user;
 mod web;
@@ -53,7 +52,6 @@ use marathon_model::offer::{Call, EngineEvent};
 
 pub use config::{LocalConfig, complete, detect_resources};
 pub use sandbox::Retention;
-pub use text::{TextError, parse_attributes, parse_resources};
 
 use agent::{About, Agent, Input};
 use checks::Checker;

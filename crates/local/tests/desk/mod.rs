@@ -9,9 +9,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use marathon_flags::resources::parse_resources;
 use marathon_keeper::protocol::{Event, Lifetime, Request};
 use marathon_keeper::{Client, KeeperError};
-use marathon_local::{Local, LocalConfig, parse_resources};
+use marathon_local::{Local, LocalConfig};
 use marathon_model::app::{Container, ContainerKind, DockerImage};
 use marathon_model::id::{InstanceId, PathId, TaskId};
 use marathon_model::offer::*;
