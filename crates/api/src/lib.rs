@@ -31,12 +31,14 @@ pub mod info_app;
 pub mod json;
 pub mod queue;
 pub mod reply;
+pub mod singles;
 mod stats;
 pub mod task;
 
 pub use cache::{AppsCache, Filter};
 pub use embed::{Embed, GroupEmbed};
 pub use error::Answer;
+pub use singles::SinglesCache;
 
 use marathon_model::command::Refusal;
 use marathon_model::id::{GroupId, SpecId};

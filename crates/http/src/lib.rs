@@ -15,8 +15,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 use hyper::header::HeaderValue;
-use marathon_api::AppsCache;
 use marathon_api::about::InfoConfig;
+use marathon_api::{AppsCache, SinglesCache};
 use marathon_model::command::{Command, Refusal, Reply};
 use marathon_model::time::Timestamp;
 use marathon_model::view::View;
@@ -121,6 +121,7 @@ pub struct Http {
     /// Gives the leadership up, gracefully.
     pub abdicate: Box<dyn Fn() + Send + Sync>,
     apps: AppsCache,
+    singles: SinglesCache,
     gzip: gzip::Gzip,
     stats: stats::HttpStats,
     auth: Option<auth::Auth>,
@@ -154,6 +155,7 @@ impl Http {
             logging,
             abdicate,
             apps: AppsCache::default(),
+            singles: SinglesCache::default(),
             gzip: gzip::Gzip::default(),
             stats: stats::HttpStats::default(),
             requests: AtomicUsize::new(0),

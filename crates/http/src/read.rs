@@ -33,7 +33,7 @@ fn wants_text(ask: &Ask) -> bool {
     accept::choose(&ask.parts.headers, &[Form::Json, Form::Text]) == Some(Form::Text)
 }
 
-fn ok(result: Result<Vec<u8>, Refusal>) -> Result<Out, Out> {
+fn ok<B: Into<bytes::Bytes>>(result: Result<B, Refusal>) -> Result<Out, Out> {
     Ok(settle(result))
 }
 
@@ -96,11 +96,9 @@ impl AppFilter {
 }
 
 pub fn app(http: &Http, ask: &Ask, id: &str) -> Out {
-    answer(
-        app_path(id).and_then(|id| {
-            ok(apps::one(&http.views.load(), &id, Embed::parse(ask.query.all("embed")), now()))
-        }),
-    )
+    answer(app_path(id).and_then(|id| {
+        ok(http.singles.one(&http.views.load(), &id, Embed::parse(ask.query.all("embed")), now()))
+    }))
 }
 
 pub fn apps_below(http: &Http, ask: &Ask, group: &str) -> Out {

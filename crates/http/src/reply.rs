@@ -111,7 +111,7 @@ impl From<BadRequest> for Out {
 }
 
 /// Refused or answered, both are answers.
-pub fn settle<E: Into<Out>>(result: Result<Vec<u8>, E>) -> Out {
+pub fn settle<B: Into<Bytes>, E: Into<Out>>(result: Result<B, E>) -> Out {
     match result {
         Ok(body) => Out::json(body),
         Err(error) => error.into(),
