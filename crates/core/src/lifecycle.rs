@@ -57,6 +57,7 @@ pub(crate) fn condition_of(status: &TaskStatus) -> Condition {
 impl Core {
     pub(crate) fn on_status(&mut self, status: TaskStatus) {
         self.world.view.counters.updates[status.state as usize] += 1;
+        self.world.changed = true;
         if status.reason == Some(Reason::ContainerLimitationMemory) {
             self.world.view.counters.out_of_memory += 1;
         }

@@ -27,7 +27,7 @@ use crate::connection::Connection;
 use crate::journal::{Journal, Record, Slot};
 use crate::note;
 use crate::procfs::Stat;
-use crate::protocol::{Event, Lifetime};
+use crate::protocol::{Event, Lifetime, Limits};
 use crate::task::Tasks;
 
 /// How long a keeper with nothing to do stays, in case a server comes back at once.
@@ -89,6 +89,8 @@ pub struct Stuck {
     due: u64,
 }
 
+/// So long nothing must happen before chores are done.
+const CHORES_PAUSE_MS: u64 = 5;
 /// The kernel lets go of a group a moment after its last process was reaped, on a busy machine many.
 const REMOVE_PAUSE_MS: u64 = 10;
 const REMOVE_TRIES: u32 = 200;
@@ -139,6 +141,8 @@ pub struct Keeper {
     pub alone_since: u64,
     pub stopping: Stopping,
     pub chores: VecDeque<Chore>,
+    /// Started in this round; their share of the processors is set once the server knows of them.
+    pub unlimited: Vec<(Slot, Limits)>,
     pub stuck: VecDeque<Stuck>,
     /// Report pipes not listened to while the server is slow.
     pub muted: Vec<Slot>,
@@ -177,6 +181,7 @@ impl Keeper {
         self.settle();
         self.keep_journal();
         self.send();
+        self.limit_started();
         if (count == 0 && !self.requests_wait()) || self.chores.len() > CHORES_MAX {
             self.do_chores();
         }
@@ -203,7 +208,10 @@ impl Keeper {
         let stuck = self.stuck.front().map(|it| it.due);
         let deadline = [self.tasks.next_timer(), self.lonely_deadline(), stuck].into_iter().flatten().min();
         let ms = match deadline {
-            _ if waiting || !self.chores.is_empty() => 0,
+            _ if waiting => 0,
+            // What ends is often followed by a start, which must not wait for the cleaning.
+            Some(at) if !self.chores.is_empty() => at.saturating_sub(now).min(CHORES_PAUSE_MS),
+            None if !self.chores.is_empty() => CHORES_PAUSE_MS,
             Some(at) => at.saturating_sub(now).min(SLEEP_MAX_MS),
             None => SLEEP_MAX_MS,
         };
@@ -319,6 +327,20 @@ impl Keeper {
             note!("cannot rewrite the journal: {error}");
         }
         done.is_ok()
+    }
+
+    /// A quota costs as much as the whole start, and changes nothing about a process that runs for less
+    /// than a millisecond; a task that cannot be limited must not run, though.
+    fn limit_started(&mut self) {
+        for (slot, limits) in std::mem::take(&mut self.unlimited) {
+            let Some(task) = self.tasks.get(slot) else { continue };
+            let group = task.kept.group.clone();
+            let Some(group) = group.filter(|_| task.live().is_some()) else { continue };
+            if let Err(error) = self.base.limit_cpu(&group, &limits) {
+                note!("cannot limit the processors of task {slot}, so it is ended: {error}");
+                group.kill();
+            }
+        }
     }
 
     fn do_chores(&mut self) {

@@ -152,12 +152,7 @@ impl Keeper {
             oom_score: self.inherited.oom_score.as_deref(),
         });
         let pid = pid.map_err(|error| friendly(&error, program, process))?;
-        if let (Some(group), Some(limits)) = (&kept.group, &process.limits)
-            && let Err(error) = self.base.limit_cpu(group, limits)
-        {
-            group.kill();
-            return Err(format!("cannot limit its resources: {error}"));
-        }
+        self.unlimited.extend(process.limits.map(|limits| (slot, limits)));
         // The child cannot have been reaped yet, so its line is there; zero would match no process.
         let started = procfs::stat(pid).map_or(0, |it| it.started);
         let mut live = Live { pid, started, watch: Watch::Child, stdout: None, stderr: None, reports: None };

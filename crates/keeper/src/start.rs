@@ -240,6 +240,7 @@ fn assemble(
         alone_since: boottime_ms(),
         stopping: Stopping::No,
         chores: VecDeque::new(),
+        unlimited: Vec::new(),
         stuck: VecDeque::new(),
         muted: Vec::new(),
         processes: None,

@@ -100,7 +100,7 @@ fn run(mut config: Config) -> Exit {
         // `--http_port 0` takes any free one, and the advertised address must be true.
         config.http_port = address.port();
     }
-    let workers = std::thread::available_parallelism().map_or(2, usize::from).clamp(2, WORKERS_MAX);
+    let workers = std::thread::available_parallelism().map_or(2, usize::from).clamp(1, WORKERS_MAX);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(workers)
         .max_blocking_threads(64)
