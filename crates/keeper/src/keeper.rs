@@ -37,7 +37,7 @@ const SLEEP_MAX_MS: u64 = 60_000;
 /// Peers that have connected; all but one are on their way to be refused.
 const CONNECTIONS_MAX: usize = 16;
 /// Chores put off at most, before they are done in between.
-const CHORES_MAX: usize = 4096;
+const CHORES_MAX: usize = 512;
 const EVENTS_MAX: usize = 256;
 
 /// What a descriptor in the epoll set is; with a number, packed into the 64 bits the kernel hands back.
@@ -89,8 +89,10 @@ pub struct Stuck {
     due: u64,
 }
 
+/// Removing a group takes the kernel about a millisecond, and a start may be on its way.
+const CHORES_AT_ONCE: usize = 4;
 /// So long nothing must happen before chores are done.
-const CHORES_PAUSE_MS: u64 = 5;
+const CHORES_PAUSE_MS: u64 = 3;
 /// The kernel lets go of a group a moment after its last process was reaped, on a busy machine many.
 const REMOVE_PAUSE_MS: u64 = 10;
 const REMOVE_TRIES: u32 = 200;
@@ -344,7 +346,7 @@ impl Keeper {
     }
 
     fn do_chores(&mut self) {
-        for _ in 0..64 {
+        for _ in 0..CHORES_AT_ONCE {
             let Some(chore) = self.chores.pop_front() else { return };
             match chore {
                 Chore::PrepareLogs(slot) => {
