@@ -2,7 +2,7 @@
 //! the view holds the very same `App` (see `cache`).
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use bytes::Bytes;
 use marathon_model::command::Refusal;
@@ -18,10 +18,13 @@ const BODIES_MAX: usize = 1024;
 /// Larger bodies are not kept.
 const BYTES_MAX: usize = 64 * 1024;
 
+/// By app and embeds: the app that was rendered, and the body.
+type Bodies = HashMap<(SpecId, Embed), (Weak<App>, Bytes)>;
+
 /// Bodies of `GET /v2/apps/{id}`.
 #[derive(Default)]
 pub struct SinglesCache {
-    bodies: Mutex<HashMap<(SpecId, Embed), (Weak<App>, Bytes)>>,
+    bodies: Mutex<Bodies>,
 }
 
 impl SinglesCache {
@@ -49,7 +52,7 @@ impl SinglesCache {
         Ok(body)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<(SpecId, Embed), (Weak<App>, Bytes)>> {
+    fn lock(&self) -> MutexGuard<'_, Bodies> {
         // A panic elsewhere leaves a cache, which is right or is missing something.
         self.bodies.lock().unwrap_or_else(PoisonError::into_inner)
     }
