@@ -27,10 +27,6 @@ mod web;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// The server's allocator, since `hold` stands in for it.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// A bench either gets its figures or says why not; there is nothing in between to match on.
 pub type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
