@@ -51,6 +51,7 @@ pub(crate) fn write_fields(json: &mut Json, app: &AppSpec, numbered: bool) {
         last_config_change_at,
         // Ours alone: tells configurations apart.
         config: _,
+        pod: _,
     } = app;
 
     json.key("id").string(id.as_str());

@@ -24,6 +24,8 @@ pub fn answer(refusal: &Refusal) -> Answer {
         Refusal::NoSuchTask(id) => not_found(format_args!("Task '{id}' does not exist")),
         Refusal::NoSuchDeployment(id) => not_found(format_args!("DeploymentPlan {id} does not exist")),
         Refusal::NotQueued(app) => not_found(format_args!("Application {app} not found in tasks queue.")),
+        Refusal::NoSuchPod(id) => message(404, format_args!("Pod '{id}' does not exist")),
+        Refusal::PodExists(id) => message(409, format_args!("A pod with id [{id}] already exists.")),
         Refusal::AppExists(id) => message(409, format_args!("An app with id [{id}] already exists.")),
         Refusal::GroupExists(id) => {
             message(409, format_args!("Group {id} is already created. Use PUT to change this group."))

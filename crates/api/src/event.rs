@@ -63,6 +63,10 @@ fn write_fields(json: &mut Json, what: &What, format: PlanFormat) {
             json.key("uri").string(&origin.uri);
             write_app(json.key("appDefinition"), app);
         }
+        What::PodChanged { origin, .. } => {
+            json.key("clientIp").string(&origin.client_ip);
+            json.key("uri").string(&origin.uri);
+        }
         What::SchedulerRegistered { framework, master } => {
             json.key("frameworkId").string(framework);
             json.key("master").string(master);

@@ -118,6 +118,7 @@ fn instance(app: &AppSpec, serial: u32, agent: &Arc<Agent>) -> Instance {
         addresses: vec![IpAddress { address: address.into(), ipv6: false }],
         check: None,
         unreachable_since: None,
+        parts: Vec::new(),
     };
     Instance {
         id,

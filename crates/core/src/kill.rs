@@ -65,6 +65,15 @@ impl Core {
             Victims::Tasks(tasks) => {
                 Ok(tasks.iter().filter_map(|it| self.world.view.task(it)).cloned().collect())
             }
+            Victims::Instances { pod, instances } => {
+                self.world.view.app(pod).ok_or_else(|| Refusal::NoSuchPod(pod.clone()))?;
+                let ours = instances.iter().filter(|it| it.spec == *pod);
+                let known: Vec<_> = ours.filter_map(|it| self.world.instance(it)).cloned().collect();
+                match (instances.as_slice(), known.is_empty()) {
+                    ([one], true) => Err(Refusal::NoSuchTask(one.to_string())),
+                    _ => Ok(known),
+                }
+            }
         }
     }
 

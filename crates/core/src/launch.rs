@@ -85,6 +85,9 @@ pub fn build(
         labels: spec.labels.clone(),
         kill_grace: spec.kill_grace,
         tty: spec.tty == Some(true),
+        secrets: BTreeMap::new(),
+        containers: Vec::new(),
+        volumes: Vec::new(),
         task,
     }
 }

@@ -136,6 +136,9 @@ impl Core {
             Command::EditGroup { group, update, create, force, dry_run } => {
                 self.edit_group(group, *update, create, force, dry_run)
             }
+            Command::EditPod { .. } => {
+                Reply::Refused(Refusal::BadRequest("pods are not there yet".to_owned()))
+            }
             Command::DeleteGroup { group, force } => self.delete_group(group, force),
             Command::EnforceRole { group, enforce } => self.enforce_role(group, enforce),
             Command::Kill { victims, scale, wipe, force } => self.kill(victims, scale, wipe, force),

@@ -226,6 +226,7 @@ impl Core {
                 addresses: Vec::new(),
                 check: None,
                 unreachable_since: None,
+                parts: Vec::new(),
             }),
             health: vec![Default::default(); spec.health_checks.len()],
             ready: false,

@@ -129,7 +129,7 @@ pub fn steps(
     depths: &BTreeMap<SpecId, u32>,
     victims: &BTreeMap<SpecId, Vec<InstanceId>>,
 ) -> Vec<Step> {
-    let action = |kind, app: &SpecId| Action { kind, app: app.clone(), victims: Vec::new() };
+    let action = |kind, app: &SpecId| Action { kind, app: app.clone(), pod: false, victims: Vec::new() };
     let stop =
         changes.iter().filter(|it| it.after.is_none()).map(|it| action(ActionKind::StopApplication, &it.id));
     let start = changes.iter().filter(|it| it.before.is_none() && it.after.is_some());

@@ -81,6 +81,9 @@ pub fn launch(text: &str) -> Launch {
         check: None,
         discovery: Vec::new(),
         tty: false,
+        secrets: BTreeMap::new(),
+        containers: Vec::new(),
+        volumes: Vec::new(),
     }
 }
 

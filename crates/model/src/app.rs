@@ -8,12 +8,13 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{PathId, SpecId};
+use crate::pod::Pod;
 use crate::resources::{Amounts, Milli, Role};
 use crate::time::Timestamp;
 
 pub type Labels = BTreeMap<String, String>;
 
-/// What a user wants to run.
+/// What a user wants to run: an app, or (with `pod` set) a pod.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AppSpec {
     pub id: SpecId,
@@ -66,6 +67,10 @@ pub struct AppSpec {
     pub unreachable: UnreachableStrategy,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tty: Option<bool>,
+    /// Then `resources` is the sum over its containers and the executor, and everything that an app says about its
+    /// one container is empty here; `networking` names the networks, with no ports and no mappings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod: Option<Arc<Pod>>,
     pub role: Role,
     pub version: Timestamp,
     pub last_scaling_at: Timestamp,
@@ -429,6 +434,7 @@ impl AppSpec {
             kill_grace: None,
             unreachable: UnreachableStrategy::After { inactive: Duration::ZERO, expunge: Duration::ZERO },
             tty: None,
+            pod: None,
             role: Arc::from(crate::resources::ANY_ROLE),
             version: Timestamp::default(),
             last_scaling_at: Timestamp::default(),
@@ -441,6 +447,16 @@ impl AppSpec {
     pub fn is_resident(&self) -> bool {
         let volumes = self.container.iter().flat_map(|it| &it.volumes);
         volumes.into_iter().any(|it| matches!(it.source, VolumeSource::Persistent { .. }))
+            || self.pod.as_ref().is_some_and(|it| it.is_resident())
+    }
+
+    pub fn is_pod(&self) -> bool {
+        self.pod.is_some()
+    }
+
+    /// How many health checks an instance has results for.
+    pub fn check_count(&self) -> usize {
+        self.pod.as_ref().map_or(self.health_checks.len(), |it| it.checked().count())
     }
 
     /// The image, when the Docker engine runs it.
@@ -521,6 +537,7 @@ impl AppSpec {
             kill_grace,
             unreachable,
             tty,
+            pod,
             role,
             version: _,
             last_scaling_at: _,
@@ -552,6 +569,7 @@ impl AppSpec {
             && *kill_grace == next.kill_grace
             && *unreachable == next.unreachable
             && *tty == next.tty
+            && *pod == next.pod
             && *role == next.role;
         match (same_tasks, *instances == next.instances) {
             (false, _) => Change::Replace,

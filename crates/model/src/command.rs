@@ -4,16 +4,22 @@ use std::sync::Arc;
 
 use crate::app::AppSpec;
 use crate::deployment::Step;
-use crate::id::{DeploymentId, GroupId, SpecId, TaskId};
+use crate::id::{DeploymentId, GroupId, InstanceId, SpecId, TaskId};
 use crate::instance::Instance;
 use crate::time::Timestamp;
-use crate::update::{AppEdit, GroupUpdate};
+use crate::update::{AppEdit, GroupUpdate, PodUpdate};
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum Command {
     /// One deployment for all edits, or none of them.
     EditApps {
         edits: Vec<(SpecId, AppEdit)>,
+        force: bool,
+        origin: Option<Origin>,
+    },
+    EditPod {
+        id: SpecId,
+        edit: PodEdit,
         force: bool,
         origin: Option<Origin>,
     },
@@ -51,6 +57,15 @@ pub enum Command {
     },
 }
 
+#[derive(Debug, Clone, PartialEq)]
+pub enum PodEdit {
+    /// POST: refused where the pod exists.
+    Create(Box<PodUpdate>),
+    /// PUT: the whole pod anew, created where it does not exist.
+    Replace(Box<PodUpdate>),
+    Delete,
+}
+
 /// Who asked, for the `api_post_event`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin {
@@ -66,6 +81,8 @@ pub enum Victims {
     One { app: SpecId, task: TaskId },
     /// Whichever of these exist.
     Tasks(Vec<TaskId>),
+    /// Instances of a pod. One alone must exist, of several those that do.
+    Instances { pod: SpecId, instances: Vec<InstanceId> },
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -93,6 +110,7 @@ pub enum Refusal {
         id: SpecId,
         version: Option<Timestamp>,
     },
+    NoSuchPod(SpecId),
     NoSuchGroup {
         id: GroupId,
         version: Option<Timestamp>,
@@ -101,6 +119,7 @@ pub enum Refusal {
     NoSuchDeployment(String),
     NotQueued(SpecId),
     AppExists(SpecId),
+    PodExists(SpecId),
     GroupExists(GroupId),
     /// POST of a group where an app has the path.
     PathTaken(GroupId),

@@ -34,6 +34,9 @@ pub struct Step {
 pub struct Action {
     pub kind: ActionKind,
     pub app: SpecId,
+    /// It is about a pod: shown as `StartPod` and so on.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub pod: bool,
     /// Instances a user chose to go first (`DELETE …/tasks?scale=true`).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub victims: Vec<InstanceId>,
@@ -54,6 +57,15 @@ impl ActionKind {
             ActionKind::StopApplication => "StopApplication",
             ActionKind::ScaleApplication => "ScaleApplication",
             ActionKind::RestartApplication => "RestartApplication",
+        }
+    }
+
+    pub fn pod_name(self) -> &'static str {
+        match self {
+            ActionKind::StartApplication => "StartPod",
+            ActionKind::StopApplication => "StopPod",
+            ActionKind::ScaleApplication => "ScalePod",
+            ActionKind::RestartApplication => "RestartPod",
         }
     }
 }

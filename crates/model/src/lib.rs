@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! id  time  resources                       values
-//! app  group  update                        what a user asks for
+//! app  pod  group  update                   what a user asks for
 //! offer  instance                           what the cluster has and runs
 //! event ─► (core) ─► write, act, notice     what happens and what follows
 //! view                                      everything at one moment, as GET requests read it
@@ -22,6 +22,7 @@ pub mod id;
 pub mod instance;
 pub mod notice;
 pub mod offer;
+pub mod pod;
 pub mod resources;
 pub mod time;
 pub mod update;

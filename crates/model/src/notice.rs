@@ -22,6 +22,10 @@ pub enum What {
         origin: Origin,
         app: Arc<AppSpec>,
     },
+    PodChanged {
+        origin: Origin,
+        how: PodNews,
+    },
     SchedulerRegistered {
         framework: String,
         master: String,
@@ -108,6 +112,13 @@ pub enum What {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PodNews {
+    Created,
+    Updated,
+    Deleted,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StepNews {
     Began,
     Succeeded,
@@ -119,6 +130,9 @@ impl What {
     pub fn name(&self) -> &'static str {
         match self {
             What::ApiPost { .. } => "api_post_event",
+            What::PodChanged { how: PodNews::Created, .. } => "pod_created_event",
+            What::PodChanged { how: PodNews::Updated, .. } => "pod_updated_event",
+            What::PodChanged { how: PodNews::Deleted, .. } => "pod_deleted_event",
             What::SchedulerRegistered { .. } => "scheduler_registered_event",
             What::SchedulerReregistered { .. } => "scheduler_reregistered_event",
             What::SchedulerDisconnected => "scheduler_disconnected_event",

@@ -12,8 +12,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::app::{CheckCommand, Container, Fetch, Labels, PortMapping, Protocol};
+use crate::app::{CheckCommand, Container, DockerImage, Fetch, Labels, LinuxInfo, PortMapping, Protocol};
 use crate::id::{AgentId, FrameworkId, OfferId, SpecId, TaskId};
+use crate::pod::{Mount, PodVolume};
 use crate::resources::{Amounts, Milli, PortRange, Resource, Role};
 use crate::time::Timestamp;
 
@@ -111,6 +112,44 @@ pub struct Launch {
     pub check: Option<EngineCheck>,
     pub discovery: Vec<DiscoveryPort>,
     pub tty: bool,
+    /// Secret name to source, for the volumes (and image credentials) that name one.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub secrets: BTreeMap<String, String>,
+    /// The containers of a pod. Then `task` names all of them together: a kill of it ends every container, and
+    /// each container reports under its own id. What `command`, `fetch`, `container` and the checks say of an app
+    /// is empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub containers: Vec<ContainerLaunch>,
+    /// The volumes that the containers of a pod mount.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub volumes: Vec<PodVolume>,
+}
+
+/// One container of a pod.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ContainerLaunch {
+    pub name: Arc<str>,
+    /// `Launch::task` with the container's name.
+    pub task: TaskId,
+    pub resources: Amounts,
+    pub cpu_limit: Option<CpuOrMemLimit>,
+    pub mem_limit: Option<CpuOrMemLimit>,
+    pub command: Command,
+    pub override_entrypoint: bool,
+    /// The complete environment, that of the pod included.
+    pub env: BTreeMap<String, String>,
+    pub secret_env: BTreeMap<String, String>,
+    pub user: Option<String>,
+    pub image: Option<DockerImage>,
+    pub fetch: Vec<Fetch>,
+    pub mounts: Vec<Mount>,
+    pub labels: Labels,
+    pub kill_grace: Option<Duration>,
+    pub health_check: Option<EngineCheck>,
+    pub check: Option<EngineCheck>,
+    pub discovery: Vec<DiscoveryPort>,
+    pub tty: bool,
+    pub linux: Option<LinuxInfo>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

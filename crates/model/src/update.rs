@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::app::*;
 use crate::id::{GroupId, PathId, SpecId};
+use crate::pod::Pod;
 use crate::resources::{Milli, Role};
 use crate::time::Timestamp;
 
@@ -51,6 +52,30 @@ pub struct AppUpdate {
     pub role: Option<Role>,
     /// In an update: roll back to this version. Excludes every other field but `id`.
     pub version: Option<Timestamp>,
+}
+
+/// A pod as it stands in a request: always the whole of it. `spec::pod` fills in defaults and validates.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PodUpdate {
+    pub id: SpecId,
+    pub user: Option<String>,
+    pub env: BTreeMap<String, EnvValue>,
+    pub secrets: BTreeMap<String, String>,
+    pub labels: Labels,
+    pub networks: Option<Vec<NetworkUpdate>>,
+    pub instances: Option<u32>,
+    pub backoff_initial: Option<Duration>,
+    pub backoff_factor: Option<f64>,
+    pub backoff_max: Option<Duration>,
+    pub upgrade: Option<UpgradeUpdate>,
+    pub constraints: Vec<Constraint>,
+    pub accepted_resource_roles: Option<Vec<Role>>,
+    pub kill_selection: Option<KillSelection>,
+    pub unreachable: Option<UnreachableStrategy>,
+    pub executor_resources: Option<crate::resources::Amounts>,
+    pub role: Option<Role>,
+    /// Health checks name their endpoint by its index already; a name that no endpoint has was refused before.
+    pub pod: Pod,
 }
 
 /// A dependency as written; relative ones resolve against the enclosing group.

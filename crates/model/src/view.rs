@@ -10,10 +10,10 @@ use crate::app::AppSpec;
 use crate::deployment::Deployment;
 use crate::event::ProbeOutcome;
 use crate::group::Group;
-use crate::id::{DeploymentId, FrameworkId, GroupId, InstanceId, SpecId, TaskId};
+use crate::id::{AgentId, DeploymentId, FrameworkId, GroupId, InstanceId, SpecId, TaskId};
 use crate::instance::{Instance, TaskFailure};
 use crate::offer::Offer;
-use crate::resources::Role;
+use crate::resources::{Resource, Role};
 use crate::time::Timestamp;
 use crate::write::Delay;
 
@@ -35,6 +35,18 @@ pub struct View {
     /// The master (or engine) we are subscribed to.
     pub master: Option<Arc<str>>,
     pub counters: Counters,
+    /// What each agent had to offer when last heard of, as far as known. Empty after a start.
+    pub agents: OrdMap<AgentId, Arc<AgentSeen>>,
+}
+
+/// An agent as its latest offer showed it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AgentSeen {
+    /// The offer as it came.
+    pub offer: Arc<Offer>,
+    /// What is free by our account: the offer less what was started on it, plus what has ended there since.
+    pub free: Vec<Resource>,
+    pub at: Timestamp,
 }
 
 /// Earlier forms of something, each with the moment it came into force.

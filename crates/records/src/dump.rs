@@ -27,6 +27,7 @@ pub fn dump(view: &View) -> impl Iterator<Item = Write> + Send + use<> {
         framework,
         master: _,
         counters: _,
+        agents: _,
     } = view.clone();
     // The present form of a group may or may not stand in its history too.
     for (id, group) in &groups {

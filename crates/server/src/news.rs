@@ -67,6 +67,7 @@ impl News {
                 !matches!(state, TaskState::Staging | TaskState::Starting | TaskState::Killing)
             }
             What::ApiPost { .. }
+            | What::PodChanged { .. }
             | What::SchedulerRegistered { .. }
             | What::SchedulerReregistered { .. }
             | What::SchedulerDisconnected
@@ -93,6 +94,9 @@ fn log(what: &What) {
     match what {
         What::ApiPost { origin, app } => {
             tracing::info!(app = %app.id, version = %app.version, by = origin.client_ip, "app defined");
+        }
+        What::PodChanged { origin, how } => {
+            tracing::info!(uri = origin.uri, ?how, by = origin.client_ip, "pod changed");
         }
         What::SchedulerRegistered { framework, master } => {
             tracing::info!(master, framework, "connected to what runs the tasks");
@@ -204,6 +208,7 @@ mod tests {
         let action = |it| Action {
             kind: ActionKind::ScaleApplication,
             app: SpecId::parse(&format!("/app-{it}")).unwrap(),
+            pod: false,
             victims: Vec::new(),
         };
         Arc::new(Deployment {

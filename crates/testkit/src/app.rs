@@ -182,6 +182,7 @@ fn instance(spec: &AppSpec, number: u32, condition: Condition) -> Instance {
         addresses: vec![IpAddress { address: format!("10.0.0.{number}").into(), ipv6: false }],
         check: None,
         unreachable_since: None,
+        parts: Vec::new(),
     };
     Instance {
         id,

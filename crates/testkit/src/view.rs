@@ -88,7 +88,7 @@ fn ensure_group(view: &mut View, id: GroupId) {
 pub fn step(actions: &[(ActionKind, &str)]) -> Step {
     let actions = actions
         .iter()
-        .map(|(kind, app)| Action { kind: *kind, app: path(app), victims: Vec::new() })
+        .map(|(kind, app)| Action { kind: *kind, app: path(app), pod: false, victims: Vec::new() })
         .collect();
     Step { actions }
 }

@@ -280,5 +280,8 @@ pub fn launch(desk: &Desk, name: &str, command: Command) -> Launch {
         check: None,
         discovery: Vec::new(),
         tty: false,
+        secrets: BTreeMap::new(),
+        containers: Vec::new(),
+        volumes: Vec::new(),
     }
 }

@@ -245,6 +245,7 @@ impl Draw {
 
     pub fn app(&mut self) -> AppSpec {
         AppSpec {
+            pod: None,
             id: self.path(),
             cmd: self.maybe(Draw::text),
             args: self.some(Draw::text),
@@ -360,6 +361,7 @@ impl Draw {
                 _ => CheckResult::Command { exit_code: it.small() as i32 },
             }),
             unreachable_since: self.maybe(Draw::time),
+            parts: Vec::new(),
         }
     }
 
@@ -421,6 +423,7 @@ impl Draw {
                 actions: it.some(|it| Action {
                     kind: it.pick(&kinds),
                     app: it.path(),
+                    pod: false,
                     victims: it.some(Draw::instance_id),
                 }),
             }),
