@@ -14,7 +14,7 @@ use marathon_model::app::AppSpec;
 use marathon_model::id::{OfferId, SpecId, TaskId};
 use marathon_model::instance::{Agent, Condition, Goal, Instance, Task};
 use marathon_model::notice::What;
-use marathon_model::offer::{Call, Launch, Offer, TaskState};
+use marathon_model::offer::{Call, Launch, Offer, Operation, TaskState};
 use marathon_model::resources::{Milli, Role};
 use marathon_model::time::Timestamp;
 use marathon_model::view::Mismatch;
@@ -50,7 +50,10 @@ impl Core {
             }
             self.world.view.counters.offers_used += 1;
             self.world.view.counters.tasks_launched += launches.len() as u64;
-            self.world.call(Call::Accept { offer: offer.id.clone(), launches });
+            self.world.call(Call::Accept {
+                offer: offer.id.clone(),
+                operations: vec![Operation::Launch(launches)],
+            });
         }
         if !declined.is_empty() {
             self.world.view.counters.offers_declined += declined.len() as u64;

@@ -51,7 +51,7 @@ impl Pool {
     pub fn take(&mut self, need: &Amounts, roles: &[Role]) -> BTreeMap<Role, Amounts> {
         let mut shares: BTreeMap<Role, Amounts> = BTreeMap::new();
         let mut left = *need;
-        for Resource { role, amount } in self.resources.iter_mut().filter(|it| roles.contains(&it.role)) {
+        for Resource { role, amount, .. } in self.resources.iter_mut().filter(|it| roles.contains(&it.role)) {
             let mut share = Amounts::default();
             match amount {
                 Amount::Cpus(have) => share.cpus = move_over(have, &mut left.cpus),
@@ -200,10 +200,8 @@ mod tests {
     use marathon_model::resources::ANY_ROLE;
 
     fn pool(resources: Vec<(&str, Amount)>) -> Pool {
-        let resources = resources
-            .into_iter()
-            .map(|(role, amount)| Resource { role: role.into(), amount })
-            .collect::<Vec<_>>();
+        let resources =
+            resources.into_iter().map(|(role, amount)| Resource::new(role, amount)).collect::<Vec<_>>();
         Pool::new(&Offer {
             id: OfferId::new("o"),
             agent: AgentId::new("a"),

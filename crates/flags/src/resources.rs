@@ -35,7 +35,7 @@ pub fn parse_resources(text: &str) -> Result<Vec<Resource>, String> {
             "ports" => Amount::Ports(ports(value).map_err(|why| format!("'{entry}' {why}"))?),
             other => Amount::Other(other.into(), scalar()?),
         };
-        let resource = Resource { role: role.into(), amount };
+        let resource = Resource::new(role, amount);
         if all.iter().any(|it| it.role == resource.role && kind(&it.amount) == kind(&resource.amount)) {
             return Err(format!("'{name}' is given twice for the role '{role}'"));
         }

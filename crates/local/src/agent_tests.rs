@@ -150,7 +150,10 @@ impl Desk {
             "lost" => Input::KeeperLost,
             "accept" => {
                 let launches = words.iter().map(|it| launch(it)).collect();
-                Input::Call(Call::Accept { offer: self.offer.clone(), launches })
+                Input::Call(Call::Accept {
+                    offer: self.offer.clone(),
+                    operations: vec![Operation::Launch(launches)],
+                })
             }
             "decline" => {
                 let hold = Duration::from_secs(first().parse().unwrap());
@@ -644,7 +647,7 @@ fn history(seed: u64) {
                     text.push(format!("t{count}{}@{port}*0.7", if draw(4) == 0 { "!" } else { "" }));
                 }
                 let launches = text.iter().map(|it| launch(it)).collect();
-                Input::Call(Call::Accept { offer: offer.id, launches })
+                Input::Call(Call::Accept { offer: offer.id, operations: vec![Operation::Launch(launches)] })
             }
             2 if !offers.is_empty() => {
                 let offer = offers.swap_remove(draw(offers.len()));

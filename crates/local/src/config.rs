@@ -98,7 +98,7 @@ fn detect(disk: &Path) -> Vec<Resource> {
         Amount::Ports(ports),
     ]
     .into_iter()
-    .map(|amount| Resource { role: Arc::from(ANY_ROLE), amount })
+    .map(|amount| Resource::new(ANY_ROLE, amount))
     .collect()
 }
 

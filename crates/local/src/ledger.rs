@@ -87,7 +87,7 @@ impl Pool {
             amounts.push(Amount::Ports(self.ports.clone()));
         }
         amounts.extend(self.others.iter().map(|(name, n)| Amount::Other(name.clone(), *n)));
-        amounts.into_iter().map(|amount| Resource { role: role.clone(), amount }).collect()
+        amounts.into_iter().map(|amount| Resource::new(role.clone(), amount)).collect()
     }
 }
 
@@ -98,7 +98,7 @@ pub struct Pools(pub BTreeMap<Role, Pool>);
 impl Pools {
     pub fn new(resources: &[Resource]) -> Pools {
         let mut pools = Pools::default();
-        for Resource { role, amount } in resources {
+        for Resource { role, amount, .. } in resources {
             pools.0.entry(role.clone()).or_default().add(amount);
         }
         pools

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use desk::{Desk, args, launch, shell};
 use marathon_model::app::{CheckCommand, Fetch};
 use marathon_model::offer::TaskState::*;
-use marathon_model::offer::{Call, EngineCheck, EngineCheckKind, Reason};
+use marathon_model::offer::{Call, EngineCheck, EngineCheckKind, Operation, Reason};
 use marathon_model::resources::Milli;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -313,8 +313,10 @@ async fn the_engine_stops_while_nobody_listens() {
         .collect();
     // Far more answers than the channel takes.
     for _ in 0..20 {
-        desk.local()
-            .call(Call::Accept { offer: marathon_model::id::OfferId::new("none"), launches: crowd.clone() });
+        desk.local().call(Call::Accept {
+            offer: marathon_model::id::OfferId::new("none"),
+            operations: vec![Operation::Launch(crowd.clone())],
+        });
     }
     let stopped = tokio::time::timeout(Duration::from_secs(20), desk.stop()).await;
     assert!(stopped.is_ok());

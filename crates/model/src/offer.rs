@@ -46,9 +46,10 @@ pub enum Attribute {
 /// What the core asks of the engine.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Call {
+    /// Takes an offer for these, in this order; what is left of it goes back.
     Accept {
         offer: OfferId,
-        launches: Vec<Launch>,
+        operations: Vec<Operation>,
     },
     Decline {
         offers: Vec<OfferId>,
@@ -70,6 +71,27 @@ pub enum Call {
     },
     /// Tell the present status of these tasks; of all tasks when empty.
     Reconcile(Vec<(TaskId, Option<AgentId>)>),
+}
+
+/// What an accepted offer is used for.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Operation {
+    Launch(Vec<Launch>),
+    /// These resources shall belong to one instance from now on, as their `reserved` says.
+    Reserve(Vec<Resource>),
+    /// Volumes on reserved disk, as their `disk` says.
+    Create(Vec<Resource>),
+    Destroy(Vec<Resource>),
+    Unreserve(Vec<Resource>),
+}
+
+impl Operation {
+    pub fn launches(all: &[Operation]) -> impl Iterator<Item = &Launch> {
+        all.iter().flat_map(|it| match it {
+            Operation::Launch(launches) => launches.as_slice(),
+            _ => &[],
+        })
+    }
 }
 
 /// Names one status update until it is acknowledged.

@@ -1,9 +1,12 @@
 //! Amounts of cpu, memory, disk and ports, by role.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+
+use crate::app::DiskKind;
 
 /// A scalar amount in thousandths. Mesos keeps three digits after the point and so do we, which makes
 /// sums exact: 0.1 taken ten times from 1.0 leaves 0.
@@ -89,13 +92,47 @@ pub struct PortRange {
 }
 
 /// One kind of resource under one role, as an offer lists it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Resource {
     pub role: Role,
     pub amount: Amount,
+    /// Set aside by a framework while it ran, for one of its instances.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reserved: Option<Arc<Reserved>>,
+    /// Disk other than plain space on the agent's root.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disk: Option<Arc<Disk>>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+impl Resource {
+    pub fn new(role: impl Into<Role>, amount: Amount) -> Resource {
+        Resource { role: role.into(), amount, reserved: None, disk: None }
+    }
+}
+
+/// A dynamic reservation: who made it, and for what (`marathon_framework_id`, `marathon_task_id`).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Reserved {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub principal: Option<String>,
+    pub labels: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Disk {
+    pub kind: DiskKind,
+    /// Where a `Path` or `Mount` disk lies on the agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub root: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<String>,
+    /// The volume on it: its persistence id, and where the container sees it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub volume: Option<(String, String)>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Amount {
     Cpus(Milli),
     Mem(Milli),

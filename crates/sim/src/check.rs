@@ -10,7 +10,7 @@ use marathon_model::event::Event;
 use marathon_model::id::{OfferId, SpecId, TaskId};
 use marathon_model::instance::{Condition, Goal, Instance};
 use marathon_model::notice::What;
-use marathon_model::offer::{Call, EngineEvent, Launch, TaskState};
+use marathon_model::offer::{Call, EngineEvent, Launch, Operation, TaskState};
 use marathon_model::time::Timestamp;
 use marathon_model::write::Write;
 
@@ -119,7 +119,13 @@ impl Checks {
         let calls =
             || acts.iter().filter_map(|it| if let Act::Engine(call) = it { Some(call) } else { None });
         let launches: Vec<&Launch> = calls()
-            .filter_map(|it| if let Call::Accept { launches, .. } = it { Some(launches) } else { None })
+            .filter_map(|it| {
+                if let Call::Accept { operations, .. } = it {
+                    Some(Operation::launches(operations))
+                } else {
+                    None
+                }
+            })
             .flatten()
             .collect();
         for launch in &launches {
@@ -156,7 +162,8 @@ impl Checks {
     /// A call is about to leave.
     pub fn call(&mut self, cluster: &Cluster, call: &Call) -> Found {
         match call {
-            Call::Accept { offer, launches } => {
+            Call::Accept { offer, operations } => {
+                let launches: Vec<&Launch> = Operation::launches(operations).collect();
                 self.answers(offer)?;
                 ensure!(!launches.is_empty(), "an accepted offer starts something", "{offer}");
                 // A rescinded offer has nothing to compare with, and starts nothing.

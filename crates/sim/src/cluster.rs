@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use marathon_model::id::{AgentId, OfferId, TaskId};
-use marathon_model::offer::{Call, EngineEvent, Launch, Offer, Reason, TaskState, TaskStatus};
+use marathon_model::offer::{Call, EngineEvent, Launch, Offer, Operation, Reason, TaskState, TaskStatus};
 use marathon_model::resources::{Amount, Amounts, Milli, PortRange, Resource, Role};
 use marathon_model::time::Timestamp;
 
@@ -209,7 +209,10 @@ impl Cluster {
 
     pub fn call(&mut self, agenda: &mut Agenda, call: Call) {
         match call {
-            Call::Accept { offer, launches } => self.accept(agenda, &offer, launches),
+            Call::Accept { offer, operations } => {
+                let launches = Operation::launches(&operations).cloned().collect();
+                self.accept(agenda, &offer, launches);
+            }
             Call::Decline { offers, hold } => {
                 for offer in offers {
                     self.decline(agenda.now, &offer, hold);
@@ -393,7 +396,7 @@ pub fn number(offer: &OfferId) -> Option<u64> {
 /// Takes what a launch needs out of an offer; `None` if it is not there.
 pub fn take(from: &mut [Resource], launch: &Launch) -> Option<Vec<Resource>> {
     let mut taken: Vec<Resource> =
-        from.iter().map(|it| Resource { role: it.role.clone(), amount: nothing(&it.amount) }).collect();
+        from.iter().map(|it| Resource { amount: nothing(&it.amount), ..it.clone() }).collect();
     let mut scalar = |role: &Role, mut need: Milli, kind: fn(&mut Amount) -> Option<&mut Milli>| {
         for (have, mine) in from.iter_mut().zip(&mut taken).filter(|(have, _)| have.role == *role) {
             if let (Some(have), Some(mine)) = (kind(&mut have.amount), kind(&mut mine.amount)) {
@@ -469,7 +472,7 @@ fn nothing(amount: &Amount) -> Amount {
 }
 
 fn emptied(resources: &[Resource]) -> Vec<Resource> {
-    resources.iter().map(|it| Resource { role: it.role.clone(), amount: nothing(&it.amount) }).collect()
+    resources.iter().map(|it| Resource { amount: nothing(&it.amount), ..it.clone() }).collect()
 }
 
 fn is_nothing(amount: &Amount) -> bool {

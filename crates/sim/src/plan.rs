@@ -149,7 +149,7 @@ impl AgentPlan {
                 Amount::Disk(Milli::from_whole(10_000)),
                 Amount::Ports(vec![PortRange { first, last: first + ports - 1 }]),
             ];
-            resources.extend(kinds.map(|amount| Resource { role: role.clone(), amount }));
+            resources.extend(kinds.map(|amount| Resource::new(role.clone(), amount)));
         };
         let any: Role = ANY_ROLE.into();
         if **role != *ANY_ROLE && dice.chance(0.5) {

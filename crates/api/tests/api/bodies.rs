@@ -361,7 +361,7 @@ fn answers_to_changes() {
 }
 
 fn offer(agent: u32) -> Arc<Offer> {
-    let resource = |amount| Resource { role: "*".into(), amount };
+    let resource = |amount| Resource::new("*", amount);
     let attributes = [
         ("rack".to_owned(), Attribute::Text("r1".into())),
         ("load".to_owned(), Attribute::Scalar(0.5)),

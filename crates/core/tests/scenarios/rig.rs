@@ -148,8 +148,8 @@ impl Rig {
         while !self.calls.is_empty() {
             for call in std::mem::take(&mut self.calls) {
                 match call {
-                    Call::Accept { launches, .. } => {
-                        for launch in launches {
+                    Call::Accept { operations, .. } => {
+                        for launch in Operation::launches(&operations).cloned().collect::<Vec<_>>() {
                             let task = launch.task.clone();
                             assert!(
                                 self.tasks.insert(task.clone(), launch).is_none(),
@@ -211,7 +211,7 @@ impl Rig {
     pub fn offer(&mut self) {
         self.offers += 1;
         let used: u64 = self.tasks.values().map(|it| it.resources.cpus.0).sum();
-        let any = |amount| Resource { role: ANY_ROLE.into(), amount };
+        let any = |amount| Resource::new(ANY_ROLE, amount);
         let offer = Offer {
             id: OfferId::new(self.offers.to_string()),
             agent: AgentId::new("agent"),

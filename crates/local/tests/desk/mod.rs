@@ -134,7 +134,7 @@ impl Desk {
     pub async fn accept(&mut self, launches: Vec<Launch>) {
         let offer = self.offer().await.id.clone();
         self.offer = None;
-        self.local().call(Call::Accept { offer, launches });
+        self.local().call(Call::Accept { offer, operations: vec![Operation::Launch(launches)] });
     }
 
     /// Waits until all these states were told of the task, in this order and no others.
