@@ -41,15 +41,8 @@ pub fn judge(spec: &AppSpec, report: &mut Report) {
         VolumeSource::Persistent { constraints, .. } => constraints.len(),
         _ => 0,
     });
-    let count = spec.constraints.len() + of_volumes.sum::<usize>();
-    if count > CONSTRAINTS_MAX {
-        report.add("/constraints", format!("got {count}, expected {CONSTRAINTS_MAX} or less"));
+    if !judge_placement(&spec.constraints, of_volumes.sum(), "/constraints", report) {
         return;
-    }
-    for (at, constraint) in spec.constraints.iter().enumerate() {
-        if let Err(message) = judge_one(constraint) {
-            report.add(format!("/constraints({at})"), message);
-        }
     }
     let volumes = crate::volumes(spec).enumerate();
     for (at, volume) in volumes {
@@ -58,6 +51,21 @@ pub fn judge(spec: &AppSpec, report: &mut Report) {
             judge_of_volume(constraints, &path, report);
         }
     }
+}
+
+/// `false`: so many, with those `elsewhere`, that none was looked at.
+pub fn judge_placement(list: &[Constraint], elsewhere: usize, path: &str, report: &mut Report) -> bool {
+    let count = list.len() + elsewhere;
+    if count > CONSTRAINTS_MAX {
+        report.add(path, format!("got {count}, expected {CONSTRAINTS_MAX} or less"));
+        return false;
+    }
+    for (at, constraint) in list.iter().enumerate() {
+        if let Err(message) = judge_one(constraint) {
+            report.add(format!("{path}({at})"), message);
+        }
+    }
+    true
 }
 
 fn judge_one(constraint: &Constraint) -> Result<(), &'static str> {
@@ -92,7 +100,7 @@ fn is_attribute_value(text: &str) -> bool {
 }
 
 /// Constraints of a persistent volume, at `path`.
-fn judge_of_volume(constraints: &[Constraint], path: &str, report: &mut Report) {
+pub fn judge_of_volume(constraints: &[Constraint], path: &str, report: &mut Report) {
     for (at, constraint) in constraints.iter().enumerate() {
         let Constraint { field, operator, value } = constraint;
         let path = format!("{path}({at})");

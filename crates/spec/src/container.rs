@@ -13,7 +13,11 @@ pub fn judge(spec: &AppSpec, rules: &Rules, report: &mut Report) {
         (Some(docker), kind) => judge_image(docker, kind, spec, rules, report),
     }
     if let Some(linux) = &container.linux {
-        judge_linux(linux, container.kind, report);
+        if container.kind == ContainerKind::Docker && *linux != LinuxInfo::default() {
+            // The original drops it silently; a sandbox that was asked for must not vanish.
+            report.add("/container/linuxInfo", "is only supported with the Mesos containerizer");
+        }
+        judge_linux(linux, "/container/linuxInfo", report);
     }
     volume::judge(spec, container, rules, report);
 }
@@ -42,26 +46,19 @@ fn judge_image(
     }
 }
 
-fn judge_linux(linux: &LinuxInfo, kind: ContainerKind, report: &mut Report) {
-    if kind == ContainerKind::Docker && *linux != LinuxInfo::default() {
-        // The original drops it silently; a sandbox that was asked for must not vanish.
-        report.add("/container/linuxInfo", "is only supported with the Mesos containerizer");
-    }
+pub fn judge_linux(linux: &LinuxInfo, path: &str, report: &mut Report) {
     if let Some(Seccomp { profile, unconfined }) = &linux.seccomp {
         match (profile, unconfined) {
-            (Some(_), true) => report.add(
-                "/container/linuxInfo/seccomp",
-                "Seccomp unconfined can NOT be true when Profile is defined",
-            ),
+            (Some(_), true) => report
+                .add(format!("{path}/seccomp"), "Seccomp unconfined can NOT be true when Profile is defined"),
             (None, false) => report.add(
-                "/container/linuxInfo/seccomp",
+                format!("{path}/seccomp"),
                 "Seccomp unconfined must be true when Profile is NOT defined",
             ),
             _ => {}
         }
     }
     if linux.ipc.as_ref().is_some_and(|it| !it.private && it.shm_size.is_some()) {
-        report
-            .add("/container/linuxInfo/ipcInfo", "ipcInfo shmSize can NOT be set when mode is SHARE_PARENT");
+        report.add(format!("{path}/ipcInfo"), "ipcInfo shmSize can NOT be set when mode is SHARE_PARENT");
     }
 }

@@ -1,8 +1,10 @@
 //! Every rule of a finished definition, in the order of its fields.
 
+use std::collections::BTreeMap;
+
 use marathon_model::app::*;
 use marathon_model::id::PathId;
-use marathon_model::resources::Milli;
+use marathon_model::resources::{Amounts, Milli};
 
 use crate::report::{Report, feature_disabled, fraction};
 use crate::{Place, Rules, check, constraint, container, network, role, uri};
@@ -13,8 +15,10 @@ const RESERVED_NAMES: [&str; 3] = ["restart", "tasks", "versions"];
 pub fn all(spec: &AppSpec, rules: &Rules, place: &Place<'_>, report: &mut Report) {
     id(&spec.id, report);
     command(spec, report);
-    environment(spec, rules, report);
+    secrets(spec, rules, report);
+    environment(&spec.env, spec, "/env", rules, report);
     resources(spec, rules, report);
+    limits(spec.resource_limits, &spec.resources, "/resourceLimits", report);
     constraint::judge(spec, report);
     for (at, fetch) in spec.fetch.iter().enumerate() {
         report.require(uri::is_valid(&fetch.uri), || {
@@ -25,12 +29,15 @@ pub fn all(spec: &AppSpec, rules: &Rules, place: &Place<'_>, report: &mut Report
     network::judge(spec, report);
     check::judge(spec, report);
     labels(spec, report);
-    upgrade(spec, report);
-    unreachable(spec, report);
+    upgrade(spec, "/upgradeStrategy", report);
+    if spec.is_resident() && spec.unreachable != UnreachableStrategy::Disabled {
+        report.add("/", "unreachableStrategy must be disabled for resident tasks");
+    }
+    unreachable(spec.unreachable, "/unreachableStrategy", report);
     role::judge(spec, rules, place, report);
 }
 
-fn id(id: &PathId, report: &mut Report) {
+pub fn id(id: &PathId, report: &mut Report) {
     if id.is_root() {
         report.add("/", "must not be root");
         report.add("/id", "Path must contain at least one path element");
@@ -71,26 +78,35 @@ fn command(spec: &AppSpec, report: &mut Report) {
     }
 }
 
-fn environment(spec: &AppSpec, rules: &Rules, report: &mut Report) {
-    let enabled = rules.features.secrets;
-    if !spec.secrets.is_empty() && !enabled {
+pub fn secrets(spec: &AppSpec, rules: &Rules, report: &mut Report) {
+    if !spec.secrets.is_empty() && !rules.features.secrets {
         report.add("/secrets", feature_disabled("secrets"));
     }
-    for (name, value) in &spec.env {
+}
+
+pub fn environment(
+    env: &BTreeMap<String, EnvValue>,
+    spec: &AppSpec,
+    path: &str,
+    rules: &Rules,
+    report: &mut Report,
+) {
+    for (name, value) in env {
         if name.is_empty() {
-            report.add("/env", "must not be empty");
+            report.add(path, "must not be empty");
         }
         match value {
             EnvValue::Text(text) if text.contains('\0') || name.contains('\0') => {
-                report.add(format!("/env/{}", name.replace('\0', "\\0")), "must not contain NUL characters");
+                report
+                    .add(format!("{path}/{}", name.replace('\0', "\\0")), "must not contain NUL characters");
             }
             EnvValue::Text(_) => {}
-            EnvValue::Secret(_) if !enabled => report.add(
-                "/env",
+            EnvValue::Secret(_) if !rules.features.secrets => report.add(
+                path,
                 "use of secret-references in the environment requires the secrets feature to be enabled",
             ),
             EnvValue::Secret(secret) if !spec.secrets.contains_key(secret) => {
-                report.add(format!("/env/{name}/secret"), "references an undefined secret");
+                report.add(format!("{path}/{name}/secret"), "references an undefined secret");
             }
             EnvValue::Secret(_) => {}
         }
@@ -106,19 +122,22 @@ fn resources(spec: &AppSpec, rules: &Rules, report: &mut Report) {
             report.add("/", feature_disabled("gpu_resources"));
         }
     }
-    let Some(limits) = spec.resource_limits else { return };
+}
+
+pub fn limits(limits: Option<ResourceLimits>, requested: &Amounts, path: &str, report: &mut Report) {
+    let Some(limits) = limits else { return };
     let mut limit = |name: &str, limit: Option<Limit>, requested: Milli| {
         let fits = !matches!(limit, Some(Limit::Amount(amount)) if amount < requested);
         report.require(fits, || {
             let requested = fraction(requested.as_f64());
             (
-                format!("/resourceLimits/{name}"),
+                format!("{path}/{name}"),
                 format!("resource limit must be greater than or equal to requested resource ({requested})"),
             )
         });
     };
-    limit("cpus", limits.cpus, spec.resources.cpus);
-    limit("mem", limits.mem, spec.resources.mem);
+    limit("cpus", limits.cpus, requested.cpus);
+    limit("mem", limits.mem, requested.mem);
 }
 
 fn is_single_instance(spec: &AppSpec) -> bool {
@@ -143,15 +162,15 @@ fn labels(spec: &AppSpec, report: &mut Report) {
     }
 }
 
-fn upgrade(spec: &AppSpec, report: &mut Report) {
+pub fn upgrade(spec: &AppSpec, path: &str, report: &mut Report) {
     let UpgradeStrategy { minimum_health_capacity: floor, maximum_over_capacity: over } = spec.upgrade;
-    let single = is_single_instance(spec);
+    let single = !spec.is_pod() && is_single_instance(spec);
     let floor_must_be_zero = single;
     // A second instance beside the first would want the same volume.
     let over_must_be_zero = single || spec.is_resident() || crate::holds_exclusive_volume(spec);
 
     let mut judge = |name: &str, value: f64, must_be_zero: bool| {
-        let path = || format!("/upgradeStrategy/{name}");
+        let path = || format!("{path}/{name}");
         if !(0.0..=1.0).contains(&value) {
             report.add(path(), format!("got {}, expected between 0.0 and 1.0", fraction(value)));
         } else if must_be_zero && value != 0.0 {
@@ -162,14 +181,11 @@ fn upgrade(spec: &AppSpec, report: &mut Report) {
     judge("maximumOverCapacity", over, over_must_be_zero);
 }
 
-fn unreachable(spec: &AppSpec, report: &mut Report) {
-    let UnreachableStrategy::After { inactive, expunge } = spec.unreachable else { return };
-    if spec.is_resident() {
-        report.add("/", "unreachableStrategy must be disabled for resident tasks");
-    }
+pub fn unreachable(strategy: UnreachableStrategy, path: &str, report: &mut Report) {
+    let UnreachableStrategy::After { inactive, expunge } = strategy else { return };
     report.require(inactive <= expunge, || {
         (
-            "/unreachableStrategy/inactiveAfterSeconds".to_owned(),
+            format!("{path}/inactiveAfterSeconds"),
             format!(
                 "inactiveAfterSeconds ({}) must be less or equal to expungeAfterSeconds, which is {}",
                 inactive.as_secs(),

@@ -21,12 +21,14 @@ mod container;
 mod judge;
 mod network;
 mod overlay;
+mod pod;
 mod report;
 mod role;
 mod uri;
 mod volume;
 
 pub use constraint::Pattern;
+pub use pod::{create_pod, resident_pod_change};
 
 /// What the operator chose, as far as app definitions depend on it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -140,7 +142,10 @@ fn settle(
 /// Every broken rule of a finished definition.
 pub fn validate(spec: &AppSpec, rules: &Rules, place: &Place<'_>) -> Vec<Violation> {
     let mut report = report::Report::default();
-    judge::all(spec, rules, place, &mut report);
+    match spec.is_pod() {
+        true => pod::all(spec, rules, place, &mut report),
+        false => judge::all(spec, rules, place, &mut report),
+    }
     report.into_violations()
 }
 

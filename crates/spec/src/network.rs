@@ -15,6 +15,7 @@ use crate::report::Report;
 const DEFAULT_PORT_NAME: &str = "default";
 /// How many network names a complaint lists.
 const NAMES_SHOWN: usize = 100;
+pub const NAMES_ONE_NETWORK: &str = "networkNames must be a single item list when hostPort is specified and more than 1 container network is defined";
 
 /// Makes the networking of `spec` from the update and, where it is silent, from what was there.
 pub fn settle(
@@ -135,6 +136,18 @@ fn as_given(current: &Networking) -> Vec<NetworkUpdate> {
     }
 }
 
+/// The networks of a pod. Its endpoints carry the ports, so there are no definitions and no mappings here.
+pub fn of_pod(networks: &[NetworkUpdate], rules: &Rules, report: &mut Report) -> Networking {
+    judge_list(networks, rules, report);
+    if networks.iter().any(|it| it.mode == NetworkMode::Container) {
+        container_networking(networks, Vec::new(), rules)
+    } else if let Some(bridge) = networks.iter().find(|it| it.mode == NetworkMode::Bridge) {
+        bridge_networking(bridge.labels.clone(), Vec::new())
+    } else {
+        Networking::Host { ports: Vec::new(), require_ports: false }
+    }
+}
+
 /// The rules of the list as given, which the networking made from it can no longer break.
 fn judge_list(networks: &[NetworkUpdate], rules: &Rules, report: &mut Report) {
     let of = |mode| networks.iter().filter(move |it| it.mode == mode);
@@ -196,20 +209,31 @@ fn judge_mappings(mappings: &[PortMapping], networks: &[ContainerNetwork], repor
     for (at, mapping) in mappings.iter().enumerate() {
         let names_one = mapping.network_names.len() == 1;
         report.require(networks.len() <= 1 || mapping.host_port.is_none() || names_one, || {
-            (
-                format!("/container/portMappings({at})"),
-                "networkNames must be a single item list when hostPort is specified and more than 1 container network is defined".to_owned(),
-            )
+            (format!("/container/portMappings({at})"), NAMES_ONE_NETWORK.to_owned())
         });
-        for (nth, name) in mapping.network_names.iter().enumerate() {
-            report.require(known.contains(name.as_str()), || {
-                let shown: Vec<&str> = networks.iter().take(NAMES_SHOWN).map(|it| it.name.as_str()).collect();
-                (
-                    format!("/container/portMappings({at})/networkNames({nth})"),
-                    format!("is not one of ({})", shown.join(",")),
-                )
-            });
-        }
+        judge_names(
+            &mapping.network_names,
+            &known,
+            networks,
+            || format!("/container/portMappings({at})"),
+            report,
+        );
+    }
+}
+
+/// Only networks of the definition may be named.
+pub fn judge_names(
+    names: &[String],
+    known: &HashSet<&str>,
+    networks: &[ContainerNetwork],
+    path: impl Fn() -> String,
+    report: &mut Report,
+) {
+    for (nth, name) in names.iter().enumerate() {
+        report.require(known.contains(name.as_str()), || {
+            let shown: Vec<&str> = networks.iter().take(NAMES_SHOWN).map(|it| it.name.as_str()).collect();
+            (format!("{}/networkNames({nth})", path()), format!("is not one of ({})", shown.join(",")))
+        });
     }
 }
 
@@ -221,7 +245,7 @@ pub fn port_count(networking: &Networking) -> usize {
     }
 }
 
-fn unique<T: Eq + std::hash::Hash>(mut items: impl Iterator<Item = T>) -> bool {
+pub fn unique<T: Eq + std::hash::Hash>(mut items: impl Iterator<Item = T>) -> bool {
     let mut seen = HashSet::new();
     items.all(|it| seen.insert(it))
 }

@@ -72,17 +72,21 @@ pub fn judge(spec: &AppSpec, rules: &Rules, place: &Place<'_>, report: &mut Repo
         ("/role".to_owned(), format!("got {}, expected one of: [{}]", spec.role, valid.join(", ")))
     });
     if spec.is_resident() && *spec.role == *ANY_ROLE {
-        report.add("/role", "Resident apps cannot have the role *");
+        let nouns = if spec.is_pod() { "pods" } else { "apps" };
+        report.add("/role", format!("Resident {nouns} cannot have the role *"));
     }
 
     let Some(accepted) = &spec.accepted_resource_roles else { return };
-    let path = "/acceptedResourceRoles";
+    let (noun, path) = match spec.is_pod() {
+        true => ("pod", "/scheduling/placement/acceptedResourceRoles"),
+        false => ("app", "/acceptedResourceRoles"),
+    };
     if accepted.is_empty() {
         report.add(path, "must not be empty");
     } else if spec.is_resident() {
         let only_any = accepted.iter().all(|it| **it == *ANY_ROLE);
         report.require(only_any, || {
-            (path.to_owned(), "A resident app must have `acceptedResourceRoles = [\"*\"]`.".to_owned())
+            (path.to_owned(), format!("A resident {noun} must have `acceptedResourceRoles = [\"*\"]`."))
         });
     } else {
         let allowed = accepted.iter().all(|it| **it == *ANY_ROLE || *it == spec.role);

@@ -62,9 +62,6 @@ fn not_empty(text: &str, path: &str, key: &str, report: &mut Report) {
 }
 
 fn judge_persistent(volume: &Volume, path: &str, report: &mut Report) {
-    let VolumeSource::Persistent { kind, size, max_size, profile: _, constraints } = &volume.source else {
-        return;
-    };
     // The path is one folder of the sandbox, so it must stay inside.
     let inside = &volume.container_path;
     let at_path = || format!("{path}/containerPath");
@@ -80,15 +77,30 @@ fn judge_persistent(volume: &Volume, path: &str, report: &mut Report) {
     if volume.read_only {
         report.add(format!("{path}/mode"), "got RO, expected RW");
     }
+    let VolumeSource::Persistent { kind, size, max_size, profile: _, constraints } = &volume.source else {
+        return;
+    };
+    judge_disk(*kind, *size, *max_size, constraints, path, report);
+}
+
+/// The disk a persistent volume is made on.
+pub fn judge_disk(
+    kind: DiskKind,
+    size: u64,
+    max_size: Option<u64>,
+    constraints: &[Constraint],
+    path: &str,
+    report: &mut Report,
+) {
     let at_info = || format!("{path}/persistent");
-    if *size == 0 {
+    if size == 0 {
         report.add(format!("{path}/persistent/size"), "got 0, expected more than 0");
     }
-    if *kind == DiskKind::Root && !constraints.is_empty() {
+    if kind == DiskKind::Root && !constraints.is_empty() {
         report.add(at_info(), "Constraints on root volumes are not supported");
     }
     if let Some(max_size) = max_size {
-        if *kind != DiskKind::Mount {
+        if kind != DiskKind::Mount {
             report.add(at_info(), "Only mount volumes can have maxSize");
         }
         if max_size <= size {
