@@ -78,6 +78,7 @@ impl Core {
         if ports != self.world.service_ports {
             findings.push("service ports are miscounted".to_owned());
         }
+        findings.extend(crate::agents::audit(&self.world));
         findings
     }
 }

@@ -14,6 +14,7 @@ impl Core {
         match event {
             EngineEvent::Subscribed { framework, master, again } => {
                 self.world.connected = true;
+                crate::agents::forget_all(&mut self.world);
                 if self.world.view.framework.as_ref() != Some(&framework) {
                     self.world.view.framework = Some(framework.clone());
                     self.world.write(Write::Framework(framework.clone()));
@@ -38,11 +39,11 @@ impl Core {
             EngineEvent::Offers(offers) if self.world.connected => self.on_offers(offers),
             // What is accepted could not be sent, and the engine takes its offers back.
             EngineEvent::Offers(_) => {}
-            // No offer is kept: it was accepted or declined in the step it came in.
-            EngineEvent::Rescinded(_) => {}
+            // No offer waits: it was accepted or declined in the step it came in.
+            EngineEvent::Rescinded(offer) => crate::agents::rescinded(&mut self.world, &offer),
             EngineEvent::Status(status) => self.on_status(status),
             // Its tasks are reported one by one.
-            EngineEvent::AgentLost(_) => {}
+            EngineEvent::AgentLost(agent) => crate::agents::forget(&mut self.world, &agent),
         }
     }
 

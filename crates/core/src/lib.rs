@@ -12,6 +12,7 @@
 //! The step is total: no input makes it fail or block. A write the store cannot confirm ends the term; the
 //! core is dropped and restored from the store, so there are no repair paths in here.
 
+mod agents;
 mod audit;
 mod backoff;
 mod constraint;

@@ -176,6 +176,7 @@ impl Core {
     fn store(&mut self, before: &Instance, next: Instance, condition: Condition, status: &TaskStatus) {
         let id = next.id.clone();
         if condition.is_terminal() {
+            crate::agents::give_back(&mut self.world, &next, condition);
             self.world.timers.forget(&id, next.health.len());
             self.note_failure(&next, status);
             self.delay_after(&next, status);

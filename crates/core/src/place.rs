@@ -11,7 +11,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use marathon_model::app::AppSpec;
-use marathon_model::id::{OfferId, SpecId, TaskId};
+use marathon_model::id::{AgentId, OfferId, SpecId, TaskId};
 use marathon_model::instance::{Agent, Condition, Goal, Instance, Task};
 use marathon_model::notice::What;
 use marathon_model::offer::{Call, Launch, Offer, Operation, TaskState};
@@ -41,9 +41,13 @@ impl Core {
         self.world.view.counters.offers_incoming += offers.len() as u64;
         let mut declined: Vec<OfferId> = Vec::new();
         let mut candidates = Candidates::new();
+        let mut seen: BTreeSet<AgentId> = BTreeSet::new();
         for offer in offers {
             let offer = Arc::new(offer);
-            let launches = self.match_offer(&offer, &mut candidates);
+            let mut pool = Pool::new(&offer);
+            let launches = self.match_offer(&offer, &mut pool, &mut candidates);
+            let again = !seen.insert(offer.agent.clone());
+            crate::agents::note(&mut self.world, &offer, pool.into_left(), again);
             if launches.is_empty() {
                 declined.push(offer.id.clone());
                 continue;
@@ -63,7 +67,12 @@ impl Core {
     }
 
     /// Places as many waiting instances as fit, taking turns between apps.
-    fn match_offer(&mut self, offer: &Arc<Offer>, candidates: &mut Candidates) -> Vec<Launch> {
+    fn match_offer(
+        &mut self,
+        offer: &Arc<Offer>,
+        pool: &mut Pool,
+        candidates: &mut Candidates,
+    ) -> Vec<Launch> {
         let mut launches = Vec::new();
         let mut waiting: Vec<SpecId> = self.launchable_after(self.last_served.as_ref());
         if waiting.is_empty() {
@@ -77,7 +86,6 @@ impl Core {
             zone: offer.zone.clone(),
             attributes: offer.attributes.clone(),
         });
-        let mut pool = Pool::new(offer);
         let mut used: BTreeSet<SpecId> = BTreeSet::new();
         while !waiting.is_empty() && launches.len() < limit {
             let mut still = Vec::with_capacity(waiting.len());
@@ -94,7 +102,7 @@ impl Core {
                     }
                 }
                 let candidate = &candidates[&key];
-                let refusals = self.refusals(candidate, offer, &pool);
+                let refusals = self.refusals(candidate, offer, pool);
                 let ports = match refusals.is_empty() {
                     true => pool.take_ports(&port_wishes(&candidate.spec), &candidate.roles, &mut self.ids),
                     false => None,
@@ -110,6 +118,7 @@ impl Core {
                 };
                 let shares = pool.take(&candidate.spec.resources, &candidate.roles);
                 let mut launch = self.provision(&instance, candidate, &agent, ports);
+                crate::agents::took(&mut self.world, &launch.task, &shares);
                 launch.shares = shares;
                 launches.push(launch);
                 if let Some(candidate) = candidates.get_mut(&key) {

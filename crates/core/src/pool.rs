@@ -20,6 +20,11 @@ impl Pool {
         Pool { resources: offer.resources.clone() }
     }
 
+    /// What is still there.
+    pub fn into_left(self) -> Vec<Resource> {
+        self.resources
+    }
+
     /// All kinds that are short, in funnel order.
     pub fn lacks(&self, need: &Amounts, roles: &[Role]) -> Vec<Mismatch> {
         let mut short = Vec::new();

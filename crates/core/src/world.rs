@@ -19,6 +19,7 @@ use marathon_model::view::{App, Tally, View};
 use marathon_model::write::Write;
 use uuid::Uuid;
 
+use crate::agents::Agents;
 use crate::index::{Index, add, subtract, tally};
 use crate::timers::{Timer, Timers};
 
@@ -39,6 +40,7 @@ pub struct World {
     /// The same of removed groups.
     pub group_graveyard: BTreeSet<(Timestamp, GroupId)>,
     pub timers: Timers,
+    pub agents: Agents,
     /// Apps whose backoff delay is running.
     pub held: BTreeSet<SpecId>,
     /// Instances that are dying of their health, by app: how many at a time is limited.
@@ -237,6 +239,9 @@ impl World {
             self.set_queued(&id.spec, waits);
         }
         self.end_health_kill(id);
+        if let Some(task) = &before.task {
+            crate::agents::forget_task(self, &task.id);
+        }
         self.timers.forget(id, before.health.len());
         self.write(Write::InstanceGone(id.clone()));
         self.touch(&id.spec);

@@ -1,6 +1,7 @@
 //! Whole histories against a small, obedient cluster: what a user sees happen.
 #![allow(clippy::unwrap_used)]
 
+mod agents;
 mod deployments;
 mod groups;
 mod instances;
