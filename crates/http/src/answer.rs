@@ -235,6 +235,7 @@ impl Http {
             Route::UiRedirect => Out::redirect("/ui/"),
             Route::Ui => system::ui(self),
             Route::Help => system::help(self),
+            Route::OpenApi => Out::json(crate::help::DOCUMENT),
             // Answered before the body is read.
             Route::Ping | Route::Events => system::ping(&ask.parts.headers),
         }

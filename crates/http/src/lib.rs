@@ -28,6 +28,7 @@ mod auth;
 mod body;
 mod change;
 mod gzip;
+pub mod help;
 pub mod hub;
 mod metrics;
 mod path;

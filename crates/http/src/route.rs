@@ -46,6 +46,8 @@ pub enum Route {
     UiRedirect,
     Ui,
     Help,
+    /// The description of the API.
+    OpenApi,
     Options(Allow),
 }
 
@@ -142,6 +144,7 @@ fn resource<'a>(segments: &'a [&'a str], slash: bool) -> Option<(Allow, Pick<'a>
         ["metrics"] => (GET, one(Route::Metrics)),
         ["metrics", "prometheus"] => (GET, one(Route::Prometheus)),
         ["logging"] => (Allow(&[Get, Post]), Box::new(Route::Logging)),
+        ["v2", "openapi.json"] => (GET, one(Route::OpenApi)),
         ["config"] => (GET, one(Route::Config)),
         ["v2", "apps"] => (Allow(&[Get, Post, Put, Patch]), Box::new(Route::Apps)),
         ["v2", "apps", rest @ ..] => app(rest),
@@ -258,6 +261,7 @@ mod tests {
             ("GET /ui/", "Ui"),
             ("GET /ui/x", "Ui"),
             ("GET /help", "Help"),
+            ("GET /v2/openapi.json", "OpenApi"),
             ("GET /v2/apps", "Apps(Get)"),
             ("GET /v2/apps/", "Apps(Get)"),
             ("GET //v2//apps//", "Apps(Get)"),

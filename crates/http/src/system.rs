@@ -164,32 +164,10 @@ pub fn ui(http: &Http) -> Out {
 }
 
 pub fn help(http: &Http) -> Out {
-    let line = |call: &str| format!("<p><code>{}</code></p>", escape(call));
     let root = format!("http://{}", http.settings.advertised);
-    let calls = [
-        format!(
-            "curl -X POST {root}/v2/apps -H 'Content-Type: application/json' \
-             -d '{{\"id\":\"hello\",\"cmd\":\"sleep 600\",\"cpus\":0.1,\"mem\":32,\"instances\":1}}'"
-        ),
-        format!("curl {root}/v2/apps/hello"),
-        format!(
-            "curl -X PUT {root}/v2/apps/hello -H 'Content-Type: application/json' -d '{{\"instances\":3}}'"
-        ),
-        format!("curl {root}/v2/events -H 'Accept: text/event-stream'"),
-        format!("curl -X POST {root}/v2/apps/hello/restart"),
-        format!("curl -X DELETE {root}/v2/apps/hello"),
-    ];
-    let calls: String = calls.iter().map(|it| line(it)).collect();
-    page(
-        "The API of Marathon",
-        &format!(
-            "<p>It is that of Marathon 1.11 under <code>/v2</code>.</p>{calls}\
-             <p>Flags and their documentation: <code>marathon --help</code>. \
-             <a href=\"/ui/\">Back</a></p>"
-        ),
-    )
+    Out::new(StatusCode::OK, Some(HTML), crate::help::page(&root))
 }
 
-fn escape(text: &str) -> String {
+pub fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
