@@ -149,6 +149,10 @@ impl Http {
         };
         self.stats.request_bytes.fetch_add(body.len() as u64, Relaxed);
         let query = Query::parse(parts.uri.query().unwrap_or_default());
+        if let Some((name, value)) = query.unclear_switch() {
+            let text = format!("Query parameter '{name}' must be true or false, got '{value}'");
+            return (Out::message(StatusCode::UNPROCESSABLE_ENTITY, text), parts.headers);
+        }
         let ask = Ask { parts, query, body, peer: peer.address };
         let out = self.carry_out(route, &ask).await;
         (out, ask.parts.headers)

@@ -1,4 +1,4 @@
-//! Query strings. Nothing in them is an error: what is unknown is ignored.
+//! Query strings. Keys that are not known are ignored; a switch must say clearly what it means.
 
 /// The parameters of one request, decoded, in their order.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -28,11 +28,23 @@ impl Query {
         self.0.iter().filter(move |(name, _)| name == key).map(|(_, value)| value.as_str())
     }
 
-    /// A switch: `true` in any case is true, everything else false, absent is `default`.
-    ///
-    /// Python clients send `True`, and no client expects a 400 here.
+    /// A switch: `true` in any case is true (Python clients send `True`), absent is `default`. Whether it is
+    /// one of both at all, `unclear_switch` tells.
     pub fn flag(&self, key: &str, default: bool) -> bool {
         self.get(key).map_or(default, |it| it.eq_ignore_ascii_case("true"))
+    }
+}
+
+/// The switches of the API.
+const SWITCHES: [&str; 6] = ["dryRun", "force", "partialUpdate", "scale", "wipe", "ids"];
+
+impl Query {
+    /// The first switch that is neither true nor false, with its value. The original took everything but `true`
+    /// for false: `dryRun=yes` would change the cluster.
+    pub fn unclear_switch(&self) -> Option<(&str, &str)> {
+        let clear = |text: &str| text.eq_ignore_ascii_case("true") || text.eq_ignore_ascii_case("false");
+        let all = self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        all.into_iter().find(|(name, value)| SWITCHES.contains(name) && !clear(value))
     }
 }
 

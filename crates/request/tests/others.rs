@@ -169,6 +169,11 @@ fn broken_selectors_are_refused() {
 fn queries_are_never_wrong() {
     let query =
         Query::parse("force=True&embed=apps.tasks&embed=apps%2Ecounts&label=a%20b+c&x&bad=%zz&&cut=%4");
+    let unclear =
+        |text: &str| Query::parse(text).unclear_switch().map(|(name, value)| format!("{name} {value}"));
+    assert_eq!(unclear("force=TRUE&scale=false&x=1"), None);
+    assert_eq!(unclear("force=true&dryRun=yes").as_deref(), Some("dryRun yes"));
+    assert_eq!(unclear("wipe").as_deref(), Some("wipe "));
     assert!(query.flag("force", false) && !query.flag("x", true) && query.flag("absent", true));
     assert_eq!(query.all("embed").collect::<Vec<_>>(), ["apps.tasks", "apps.counts"]);
     let get = |key: &str| query.get(key);
