@@ -21,10 +21,17 @@ impl Core {
             if tally != app.tally {
                 find(format!("tally {:?} is not the count {tally:?}", app.tally));
             }
-            let index = crate::index::index(app.instances.values(), app.spec.as_deref());
+            let index = crate::index::index(app);
             let known = self.world.index.get(id);
             if known.is_some_and(|it| *it != index) || known.is_none() && !app.instances.is_empty() {
                 find(format!("index {known:?} is not {index:?}"));
+            }
+            let placed = app.spec.as_ref().map(|it| {
+                let fresh = crate::constraint::places(it, app.instances.values().map(|it| &**it));
+                (fresh, self.world.places(id, it.config))
+            });
+            if let Some((fresh, kept)) = placed.filter(|(fresh, kept)| *fresh != **kept) {
+                find(format!("places {kept:?} are not the count {fresh:?}"));
             }
             if index.waiting.is_empty() == self.world.queue.contains(id) {
                 find("the queue does not hold exactly the apps that wait".to_owned());

@@ -1,13 +1,16 @@
 //! Placement constraints: may one more instance of an app go to this agent?
+//!
+//! What is compiled once (`Rules`) stays apart from what is counted (`Places`, kept up to date in the index
+//! wherever instances change), so that an offer costs the same whether ten instances are placed or a million.
 
 use std::collections::BTreeMap;
 
 use marathon_model::app::{AppSpec, Constraint, Operator};
-use marathon_model::instance::Agent;
+use marathon_model::instance::{Agent, Goal, Instance};
 use marathon_model::offer::{Attribute, Offer};
 use marathon_spec::Pattern;
 
-/// The constraints of one app made ready for many offers: expressions compiled, placed instances counted.
+/// The constraints of one definition, their expressions compiled.
 #[derive(Debug)]
 pub struct Rules {
     rules: Vec<Rule>,
@@ -18,65 +21,162 @@ struct Rule {
     constraint: Constraint,
     /// Full match, as in the original.
     pattern: Option<Pattern>,
-    /// Placed instances by the value of the field.
-    placed: BTreeMap<String, u32>,
-    /// The value CLUSTER without a value holds on to.
-    first: Option<String>,
+}
+
+/// The instances of one configuration that hold a place, for each field its constraints ask about.
+pub type Places = BTreeMap<String, Spread>;
+
+/// How many instances hold a place at each value of one field.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Spread {
+    by_value: BTreeMap<String, u32>,
+    /// How many values have how many instances: what GROUP_BY and CLUSTER ask for, without a look at all.
+    sizes: BTreeMap<u32, u32>,
+}
+
+impl Spread {
+    pub fn add(&mut self, value: String) {
+        let count = self.by_value.entry(value).or_default();
+        *count += 1;
+        let count = *count;
+        self.resize(count - 1, count);
+    }
+
+    pub fn remove(&mut self, value: &str) {
+        let Some(count) = self.by_value.get_mut(value) else { return };
+        *count -= 1;
+        let count = *count;
+        if count == 0 {
+            self.by_value.remove(value);
+        }
+        self.resize(count + 1, count);
+    }
+
+    fn resize(&mut self, before: u32, now: u32) {
+        if let Some(number) = self.sizes.get_mut(&before) {
+            *number -= 1;
+            if *number == 0 {
+                self.sizes.remove(&before);
+            }
+        }
+        if now > 0 {
+            *self.sizes.entry(now).or_default() += 1;
+        }
+    }
+
+    pub fn count(&self, value: &str) -> u32 {
+        self.by_value.get(value).copied().unwrap_or(0)
+    }
+
+    pub fn groups(&self) -> usize {
+        self.by_value.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.by_value.is_empty()
+    }
+
+    /// The size of a smallest group.
+    pub fn least(&self) -> u32 {
+        self.sizes.first_key_value().map_or(0, |(size, _)| *size)
+    }
+
+    /// The size of a largest group.
+    pub fn most(&self) -> u32 {
+        self.sizes.last_key_value().map_or(0, |(size, _)| *size)
+    }
+}
+
+/// Whether an instance counts for constraints: everything that is somewhere, or may turn up there again.
+pub fn holds_place(it: &Instance) -> bool {
+    !it.is_over() || it.goal == Goal::Stopped
+}
+
+/// Counts one instance under each field that constraints ask about.
+pub fn place(places: &mut Places, agent: &Agent, fields: &[&str]) {
+    for field in fields {
+        if let Some(value) = agent_value(agent, field) {
+            match places.get_mut(*field) {
+                Some(spread) => spread.add(value),
+                None => places.entry((*field).to_owned()).or_default().add(value),
+            }
+        }
+    }
+}
+
+/// Takes one instance out of all counts.
+pub fn displace(places: &mut Places, agent: &Agent) {
+    places.retain(|field, spread| {
+        if let Some(value) = agent_value(agent, field) {
+            spread.remove(&value);
+        }
+        !spread.is_empty()
+    });
+}
+
+/// The fields a definition has constraints on, each once.
+pub fn fields(spec: &AppSpec) -> Vec<&str> {
+    let mut all: Vec<&str> = spec.constraints.iter().map(|it| it.field.as_str()).collect();
+    all.sort_unstable();
+    all.dedup();
+    all
+}
+
+/// A fresh count over the instances of one configuration.
+pub fn places<'a>(spec: &AppSpec, instances: impl Iterator<Item = &'a Instance>) -> Places {
+    let fields = fields(spec);
+    let mut places = Places::new();
+    if !fields.is_empty() {
+        for it in instances.filter(|it| it.config == spec.config && holds_place(it)) {
+            if let Some(agent) = &it.agent {
+                place(&mut places, agent, &fields);
+            }
+        }
+    }
+    places
 }
 
 impl Rules {
-    /// `placed`: the agents of all instances of this configuration that hold a place.
-    pub fn new<'b>(spec: &AppSpec, placed: impl Iterator<Item = &'b Agent>) -> Rules {
-        let mut rules: Vec<Rule> = spec
-            .constraints
-            .iter()
-            .map(|constraint| Rule {
-                constraint: constraint.clone(),
-                pattern: match constraint.operator {
-                    Operator::Like | Operator::Unlike => {
-                        constraint.value.as_deref().and_then(|it| Pattern::new(it).ok())
-                    }
-                    _ => None,
-                },
-                placed: BTreeMap::new(),
-                first: None,
-            })
-            .collect();
-        if !rules.is_empty() {
-            for agent in placed {
-                rules.iter_mut().for_each(|it| it.place(agent));
-            }
-        }
-        Rules { rules }
+    pub fn new(spec: &AppSpec) -> Rules {
+        let rules = spec.constraints.iter().map(|constraint| Rule {
+            constraint: constraint.clone(),
+            pattern: match constraint.operator {
+                Operator::Like | Operator::Unlike => {
+                    constraint.value.as_deref().and_then(|it| Pattern::new(it).ok())
+                }
+                _ => None,
+            },
+        });
+        Rules { rules: rules.collect() }
     }
 
-    pub fn allow(&self, offer: &Offer) -> bool {
-        self.rules.iter().all(|it| it.allows(offer_value(offer, &it.constraint.field).as_deref()))
+    pub fn allow(&self, offer: &Offer, places: &Places) -> bool {
+        self.broken(offer, places).is_none()
     }
 
-    /// Counts one more instance, placed just now.
-    pub fn place(&mut self, agent: &Agent) {
-        self.rules.iter_mut().for_each(|it| it.place(agent));
+    /// The first constraint that forbids one more instance there.
+    pub fn broken(&self, offer: &Offer, places: &Places) -> Option<&Constraint> {
+        let nowhere = Spread::default();
+        let broken = self.rules.iter().find(|it| {
+            let field = &it.constraint.field;
+            let spread = places.get(field).unwrap_or(&nowhere);
+            !it.allows(offer_value(offer, field).as_deref(), spread)
+        });
+        broken.map(|it| &it.constraint)
     }
 }
 
 impl Rule {
-    fn place(&mut self, agent: &Agent) {
-        if let Some(value) = agent_value(agent, &self.constraint.field) {
-            self.first.get_or_insert_with(|| value.clone());
-            *self.placed.entry(value).or_default() += 1;
-        }
-    }
-
-    fn allows(&self, offered: Option<&str>) -> bool {
+    fn allows(&self, offered: Option<&str>, placed: &Spread) -> bool {
         let wanted = self.constraint.value.as_deref();
         let Some(x) = offered else { return self.constraint.operator == Operator::Unlike };
-        let count = self.placed.get(x).copied().unwrap_or(0);
+        let count = placed.count(x);
         match self.constraint.operator {
             Operator::Unique => count == 0,
             Operator::Cluster => match wanted {
                 Some(value) if !value.is_empty() => x == value,
-                _ => self.first.as_deref().is_none_or(|first| first == x),
+                // Where instances are, and most of them should they be scattered.
+                _ => placed.is_empty() || count == placed.most(),
             },
             Operator::Like => !x.is_empty() && self.pattern.as_ref().is_some_and(|it| it.is_match(x)),
             Operator::Unlike => !x.is_empty() && self.pattern.as_ref().is_some_and(|it| !it.is_match(x)),
@@ -87,8 +187,7 @@ impl Rule {
                     Some("inf") => usize::MAX,
                     other => other.and_then(|it| it.parse().ok()).unwrap_or(0),
                 };
-                let least = self.placed.values().min().copied().unwrap_or(0);
-                count == 0 || (self.placed.len() >= groups && count == least)
+                count == 0 || (placed.groups() >= groups && count == placed.least())
             }
         }
     }
@@ -167,10 +266,12 @@ mod tests {
         let value = value.map(str::to_owned);
         spec.constraints = vec![Constraint { field: "rack".to_owned(), operator, value }];
         let agents: Vec<Agent> = placed.split_whitespace().map(agent).collect();
-        let rules = Rules::new(&spec, agents.iter());
+        let mut places = Places::new();
+        agents.iter().for_each(|it| place(&mut places, it, &["rack"]));
+        let rules = Rules::new(&spec);
         let allowed = |rack: &&str| {
             let it = agent(rack);
-            rules.allow(&Offer {
+            let offer = Offer {
                 id: OfferId::new("o"),
                 agent: it.id,
                 hostname: it.host,
@@ -180,7 +281,8 @@ mod tests {
                 region: None,
                 zone: None,
                 unavailability: None,
-            })
+            };
+            rules.allow(&offer, &places)
         };
         let got: Vec<&str> = offered.split_whitespace().filter(allowed).collect();
         assert_eq!(got.join(" "), want, "{operator:?} {:?} over {placed}", spec.constraints[0].value);
@@ -207,5 +309,20 @@ mod tests {
     fn scalars_are_compared_in_one_form() {
         assert_eq!([scalar(1.0), scalar(1.0005), scalar(1.00051)], ["1", "1", "1.001"]);
         assert_eq!([normal_scalar("1.0"), normal_scalar("01"), normal_scalar("v1")], ["1", "1", "v1"]);
+    }
+
+    #[test]
+    fn counts_come_and_go() {
+        let mut places = Places::new();
+        for it in ["r1", "r1", "r2"] {
+            place(&mut places, &agent(it), &["hostname", "rack", "none"]);
+        }
+        let rack = &places["rack"];
+        assert_eq!((rack.count("r1"), rack.groups(), rack.least(), rack.most()), (2, 2, 1, 2));
+        displace(&mut places, &agent("r2"));
+        assert_eq!((places["rack"].groups(), places["rack"].least()), (1, 2));
+        displace(&mut places, &agent("r1"));
+        displace(&mut places, &agent("r1"));
+        assert_eq!(places, Places::new());
     }
 }

@@ -1,13 +1,15 @@
 //! What is counted and sorted of the instances of one app, so that no decision has to look at all of them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use marathon_model::app::AppSpec;
 use marathon_model::instance::{Condition, Goal, Instance};
 use marathon_model::time::Timestamp;
-use marathon_model::view::{Counts, Tally};
+use marathon_model::view::{App, Counts, Tally};
 use uuid::Uuid;
+
+use crate::constraint::{self, Places};
 
 /// Sets of instances of one app that decisions ask for again and again.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -24,6 +26,8 @@ pub struct Index {
     pub fresh_unready: BTreeSet<Uuid>,
     /// Not wanted and not gone yet.
     pub ending: BTreeSet<Uuid>,
+    /// By configuration, where it has constraints: what holds a place where.
+    pub places: BTreeMap<Timestamp, Places>,
 }
 
 impl Index {
@@ -37,6 +41,35 @@ impl Index {
             &mut self.ending,
         ] {
             set.remove(uuid);
+        }
+    }
+
+    /// The instance changed from `before` (nothing, if it is new) to `now` (nothing, if it is gone).
+    pub fn replace(&mut self, app: &App, before: Option<&Instance>, now: Option<&Instance>) {
+        let held = |it: &&Instance| constraint::holds_place(it) && it.agent.is_some();
+        let (before, now) = (before.filter(held), now.filter(held));
+        let same = |a: &Instance, b: &Instance| a.config == b.config && a.agent == b.agent;
+        if before.zip(now).is_some_and(|(a, b)| same(a, b)) {
+            return;
+        }
+        if let Some(it) = before
+            && let Some(agent) = &it.agent
+            && let Some(places) = self.places.get_mut(&it.config)
+        {
+            constraint::displace(places, agent);
+            if places.is_empty() {
+                self.places.remove(&it.config);
+            }
+        }
+        if let Some(it) = now
+            && let Some(agent) = &it.agent
+            && let Some(spec) = definition(app, it).filter(|it| !it.constraints.is_empty())
+        {
+            let places = self.places.entry(it.config).or_default();
+            constraint::place(places, agent, &constraint::fields(spec));
+            if places.is_empty() {
+                self.places.remove(&it.config);
+            }
         }
     }
 
@@ -59,6 +92,12 @@ impl Index {
         set(&mut self.fresh_unready, wanted && version == Some(it.version) && !serving && !lost);
         set(&mut self.ending, !wanted);
     }
+}
+
+/// What an instance is (or would be) started from: the present definition, or an earlier one if it still
+/// belongs to that.
+pub fn definition<'a>(app: &'a App, it: &Instance) -> Option<&'a Arc<AppSpec>> {
+    app.spec.as_ref().filter(|spec| spec.config == it.config).or_else(|| app.version(it.version))
 }
 
 /// How one instance counts.
@@ -122,11 +161,13 @@ pub fn tally<'a>(instances: impl Iterator<Item = &'a Arc<Instance>>, config: Opt
     all
 }
 
-/// A fresh index, for `audit`.
-pub fn index<'a>(instances: impl Iterator<Item = &'a Arc<Instance>>, spec: Option<&AppSpec>) -> Index {
+/// A fresh index, for new definitions and for `audit`.
+pub fn index(app: &App) -> Index {
     let mut all = Index::default();
-    for instance in instances {
+    let spec = app.spec.as_ref();
+    for instance in app.instances.values() {
         all.update(instance, spec.map(|it| it.config), spec.map(|it| it.version));
+        all.replace(app, None, Some(instance));
     }
     all
 }

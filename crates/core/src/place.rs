@@ -12,25 +12,25 @@ use std::sync::Arc;
 
 use marathon_model::app::AppSpec;
 use marathon_model::id::{AgentId, OfferId, SpecId, TaskId};
-use marathon_model::instance::{Agent, Condition, Goal, Instance, Task};
+use marathon_model::instance::{Agent, Condition, Instance, Task};
 use marathon_model::notice::What;
 use marathon_model::offer::{Call, Launch, Offer, Operation, TaskState};
 use marathon_model::resources::{Milli, Role};
 use marathon_model::time::Timestamp;
-use marathon_model::view::Mismatch;
+use marathon_model::view::{Mismatch, View};
 
 use crate::Core;
-use crate::constraint;
+use crate::constraint::{self, Places};
+use crate::policy::Policy;
 use crate::pool::{Pool, port_wishes};
 use crate::timers::Timer;
 
-/// What is prepared once for all offers of a batch: the definition, its constraints compiled, and its
-/// placed instances counted.
-struct Candidate {
-    spec: Arc<AppSpec>,
-    roles: Vec<Role>,
-    enforce_role: bool,
-    rules: constraint::Rules,
+/// What is prepared once for all offers of a batch: the definition, and its constraints compiled.
+pub(crate) struct Candidate {
+    pub spec: Arc<AppSpec>,
+    pub roles: Vec<Role>,
+    pub enforce_role: bool,
+    pub rules: constraint::Rules,
 }
 
 /// By app and configuration: amid a rollout that was broken off, an app has instances of several.
@@ -96,13 +96,14 @@ impl Core {
                 let Some(instance) = self.next_waiting(&id) else { continue };
                 let key = (id.clone(), instance.config);
                 if !candidates.contains_key(&key) {
-                    match self.candidate(&id, &instance) {
+                    match Candidate::new(&self.world.view, &self.policy, &id, &instance) {
                         Some(candidate) => drop(candidates.insert(key.clone(), candidate)),
                         None => continue,
                     }
                 }
                 let candidate = &candidates[&key];
-                let refusals = self.refusals(candidate, offer, pool);
+                let places = self.world.places(&id, candidate.spec.config);
+                let refusals = refusals(&self.policy, self.world.now.wall, candidate, &places, offer, pool);
                 let ports = match refusals.is_empty() {
                     true => pool.take_ports(&port_wishes(&candidate.spec), &candidate.roles, &mut self.ids),
                     false => None,
@@ -121,9 +122,6 @@ impl Core {
                 crate::agents::took(&mut self.world, &launch.task, &shares);
                 launch.shares = shares;
                 launches.push(launch);
-                if let Some(candidate) = candidates.get_mut(&key) {
-                    candidate.rules.place(&agent);
-                }
                 if used.insert(id.clone()) {
                     crate::queue::note_offer(&mut self.world, &id, offer, Vec::new());
                 }
@@ -146,56 +144,6 @@ impl Core {
     fn next_waiting(&self, id: &SpecId) -> Option<Arc<Instance>> {
         let uuid = self.world.index.get(id)?.waiting.first()?;
         self.world.app(id)?.instances.get(uuid).cloned()
-    }
-
-    /// The definition an instance is started from: the present one, unless the instance still belongs to
-    /// an earlier configuration (while its app waits for a deployment's later step).
-    fn candidate(&self, id: &SpecId, instance: &Instance) -> Option<Candidate> {
-        let app = self.world.app(id)?;
-        let present = app.spec.as_ref()?;
-        let spec = match instance.config == present.config {
-            true => present,
-            false => app.version(instance.version).unwrap_or(present),
-        };
-        let top = id.ancestors().get(1).cloned();
-        let enforce_role =
-            top.and_then(|it| self.world.view.groups.get(&it)).is_some_and(|it| it.enforce_role);
-        let roles = marathon_spec::accepted_roles(spec, &self.policy.rules);
-        let placed =
-            app.instances.values().filter(|it| holds_place(it, spec)).filter_map(|it| it.agent.as_deref());
-        let rules = constraint::Rules::new(spec, placed);
-        Some(Candidate { spec: spec.clone(), roles, enforce_role, rules })
-    }
-
-    fn refusals(&self, candidate: &Candidate, offer: &Offer, pool: &Pool) -> Vec<Mismatch> {
-        let Candidate { spec, roles, rules, .. } = candidate;
-        let mut refusals = Vec::new();
-        if !pool.has_role(roles) || offer.role != spec.role && !roles.contains(&offer.role) {
-            refusals.push(Mismatch::UnfulfilledRole);
-        }
-        if !self.region_fits(spec, offer) || !rules.allow(offer) {
-            refusals.push(Mismatch::UnfulfilledConstraint);
-        }
-        if self.policy.maintenance_mode && in_maintenance(offer, self.world.now.wall, self.policy.draining) {
-            refusals.push(Mismatch::AgentMaintenance);
-        }
-        refusals.extend(pool.lacks(&spec.resources, roles));
-        if spec.resources.gpus == 0
-            && self.policy.gpu_restricted
-            && pool.gpus() > Milli::ZERO
-            && !wants_gpu_agents(spec)
-        {
-            refusals.push(Mismatch::DeclinedScarceResources);
-        }
-        refusals
-    }
-
-    fn region_fits(&self, spec: &AppSpec, offer: &Offer) -> bool {
-        let placed_by_user = spec.constraints.iter().any(|it| it.field == "@region" || it.field == "@zone");
-        match (&offer.region, &self.policy.master_region) {
-            (Some(region), Some(home)) => placed_by_user || **region == **home,
-            _ => true,
-        }
     }
 
     /// Writes down that the instance is about to be started, and builds the launch.
@@ -263,18 +211,68 @@ impl Core {
     }
 }
 
-/// Whether an instance counts for the constraints of a definition: everything that is somewhere, or may
-/// turn up there again.
-fn holds_place(it: &Instance, spec: &AppSpec) -> bool {
-    it.config == spec.config && (!it.is_over() || it.goal == Goal::Stopped)
+impl Candidate {
+    /// The definition an instance is started from is the present one, unless the instance still belongs to an
+    /// earlier configuration (while its app waits for a deployment's later step).
+    pub fn new(view: &View, policy: &Policy, id: &SpecId, instance: &Instance) -> Option<Candidate> {
+        let app = view.apps.get(id)?;
+        let spec = crate::index::definition(app, instance).or(app.spec.as_ref())?.clone();
+        let top = id.ancestors().get(1).cloned();
+        let enforce_role = top.and_then(|it| view.groups.get(&it)).is_some_and(|it| it.enforce_role);
+        let roles = marathon_spec::accepted_roles(&spec, &policy.rules);
+        let rules = constraint::Rules::new(&spec);
+        Some(Candidate { spec, roles, enforce_role, rules })
+    }
+}
+
+/// Why nothing of this definition starts on this offer, but for its ports; empty: it may.
+pub(crate) fn refusals(
+    policy: &Policy,
+    now: Timestamp,
+    candidate: &Candidate,
+    places: &Places,
+    offer: &Offer,
+    pool: &Pool,
+) -> Vec<Mismatch> {
+    let Candidate { spec, roles, rules, .. } = candidate;
+    let mut refusals = Vec::new();
+    if !pool.has_role(roles) || offer.role != spec.role && !roles.contains(&offer.role) {
+        refusals.push(Mismatch::UnfulfilledRole);
+    }
+    if !region_fits(policy, spec, offer) || !rules.allow(offer, places) {
+        refusals.push(Mismatch::UnfulfilledConstraint);
+    }
+    if policy.maintenance_mode && in_maintenance(offer, now, policy.draining) {
+        refusals.push(Mismatch::AgentMaintenance);
+    }
+    refusals.extend(pool.lacks(&spec.resources, roles));
+    if refuses_gpus(policy, spec, pool) {
+        refusals.push(Mismatch::DeclinedScarceResources);
+    }
+    refusals
+}
+
+/// Agents of other regions than the master's are for those who ask for a region or zone.
+pub(crate) fn region_fits(policy: &Policy, spec: &AppSpec, offer: &Offer) -> bool {
+    let placed_by_user = spec.constraints.iter().any(|it| it.field == "@region" || it.field == "@zone");
+    match (&offer.region, &policy.master_region) {
+        (Some(region), Some(home)) => placed_by_user || **region == **home,
+        _ => true,
+    }
+}
+
+/// Agents with gpus are kept for those who need them.
+fn refuses_gpus(policy: &Policy, spec: &AppSpec, pool: &Pool) -> bool {
+    let restricted = match spec.labels.get("GPU_SCHEDULING_BEHAVIOR").map(String::as_str) {
+        Some("unrestricted") => false,
+        Some("restricted") => true,
+        _ => policy.gpu_restricted,
+    };
+    restricted && spec.resources.gpus == 0 && pool.gpus() > Milli::ZERO
 }
 
 fn in_maintenance(offer: &Offer, now: Timestamp, draining: std::time::Duration) -> bool {
     let Some((start, length)) = offer.unavailability else { return false };
     let begun = now + draining > start;
     begun && length.is_none_or(|it| now <= start + it)
-}
-
-fn wants_gpu_agents(spec: &AppSpec) -> bool {
-    spec.labels.get("GPU_SCHEDULING_BEHAVIOR").is_some_and(|it| it == "unrestricted")
 }

@@ -3,6 +3,7 @@
 //! Instances change in one place, `put_instance`. It keeps tallies and indexes in step, records the write
 //! and announces the change, so no caller can forget one of these.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -20,7 +21,9 @@ use marathon_model::write::Write;
 use uuid::Uuid;
 
 use crate::agents::Agents;
+use crate::constraint::Places;
 use crate::index::{Index, add, subtract, tally};
+use crate::queue::Slots;
 use crate::timers::{Timer, Timers};
 
 #[derive(Debug, Default)]
@@ -41,6 +44,7 @@ pub struct World {
     pub group_graveyard: BTreeSet<(Timestamp, GroupId)>,
     pub timers: Timers,
     pub agents: Agents,
+    pub unused: BTreeMap<SpecId, Slots>,
     /// Apps whose backoff delay is running.
     pub held: BTreeSet<SpecId>,
     /// Instances that are dying of their health, by app: how many at a time is limited.
@@ -83,6 +87,14 @@ impl World {
 
     pub fn instance(&self, id: &InstanceId) -> Option<&Arc<Instance>> {
         self.view.instance(id)
+    }
+
+    /// What holds a place where, of the instances of one configuration.
+    pub fn places(&self, id: &SpecId, config: Timestamp) -> Cow<'_, Places> {
+        match self.index.get(id).and_then(|it| it.places.get(&config)) {
+            Some(places) => Cow::Borrowed(places),
+            None => Cow::Owned(Places::new()),
+        }
     }
 
     pub fn touch(&mut self, id: &SpecId) {
@@ -214,6 +226,9 @@ impl World {
         let index = self.index.entry(id.spec.clone()).or_default();
         let waited = index.waiting.len();
         index.update(&instance, config, version);
+        if let Some(app) = self.view.apps.get(&id.spec) {
+            index.replace(app, before.as_deref(), Some(&instance));
+        }
         let waits = index.waiting.len();
         self.demand_grew |= waited < waits;
         self.set_queued(&id.spec, waits > 0);
@@ -235,6 +250,9 @@ impl World {
         app.readiness.remove(&id.uuid);
         if let Some(index) = self.index.get_mut(&id.spec) {
             index.forget(&id.uuid);
+            if let Some(app) = self.view.apps.get(&id.spec) {
+                index.replace(app, Some(&before), None);
+            }
             let waits = !index.waiting.is_empty();
             self.set_queued(&id.spec, waits);
         }
@@ -283,13 +301,9 @@ impl World {
 
     /// Counts an app afresh, after its definition changed.
     pub fn reindex(&mut self, id: &SpecId) {
-        let (config, version) = self.spec(id).map_or((None, None), |it| (Some(it.config), Some(it.version)));
         let Some(app) = self.view.apps.get(id) else { return };
-        let tally = tally(app.instances.values(), config);
-        let mut index = Index::default();
-        for instance in app.instances.values() {
-            index.update(instance, config, version);
-        }
+        let tally = tally(app.instances.values(), app.spec.as_ref().map(|it| it.config));
+        let index = crate::index::index(app);
         let waits = !index.waiting.is_empty();
         self.index.insert(id.clone(), index);
         self.app_mut(id).tally = tally;
