@@ -61,21 +61,24 @@ fn fields(r: &mut Reader, o: &Object, id: Option<PathId>) -> AppUpdate {
         backoff_max: r.optional(o, "maxLaunchDelaySeconds", Reader::seconds),
         upgrade: r.optional(o, "upgradeStrategy", upgrade),
         dependencies: r.optional(o, "dependencies", |r, it| r.list(it, dependency)),
-        kill_selection: r.optional(o, "killSelection", |r, it| {
-            r.word(
-                it,
-                &[
-                    ("YOUNGEST_FIRST", KillSelection::YoungestFirst),
-                    ("OLDEST_FIRST", KillSelection::OldestFirst),
-                ],
-            )
-        }),
+        kill_selection: r.optional(o, "killSelection", kill_selection),
         kill_grace: r.optional(o, "taskKillGracePeriodSeconds", Reader::seconds),
         unreachable: r.optional(o, "unreachableStrategy", unreachable),
         tty: r.optional(o, "tty", Reader::boolean),
         role: r.optional(o, "role", |r, it| r.some_text(it).map(Into::into)),
         version: None,
     }
+}
+
+/// The short forms are those of 1.4.
+pub fn kill_selection(r: &mut Reader, value: &Value) -> Option<KillSelection> {
+    let words = [
+        ("YOUNGEST_FIRST", KillSelection::YoungestFirst),
+        ("OLDEST_FIRST", KillSelection::OldestFirst),
+        ("YoungestFirst", KillSelection::YoungestFirst),
+        ("OldestFirst", KillSelection::OldestFirst),
+    ];
+    r.word(value, &words)
 }
 
 /// A version asks for that stored definition as a whole, so nothing else may be asked beside it.
@@ -103,18 +106,18 @@ fn dependency(r: &mut Reader, value: &Value) -> Option<Dependency> {
     r.text(value)
 }
 
-fn amount(r: &mut Reader, value: &Value, min: f64) -> Option<Milli> {
+pub fn amount(r: &mut Reader, value: &Value, min: f64) -> Option<Milli> {
     r.number(value, min).map(Milli::from_f64)
 }
 
-fn env_value(r: &mut Reader, value: &Value) -> Option<EnvValue> {
+pub fn env_value(r: &mut Reader, value: &Value) -> Option<EnvValue> {
     match value {
         Value::Object(reference) => r.required(reference, "secret", Reader::some_text).map(EnvValue::Secret),
         _ => r.text(value).map(EnvValue::Text),
     }
 }
 
-fn secret_source(r: &mut Reader, value: &Value) -> Option<String> {
+pub fn secret_source(r: &mut Reader, value: &Value) -> Option<String> {
     let object = r.object(value)?;
     r.required(object, "source", Reader::some_text)
 }
@@ -125,7 +128,7 @@ fn is_executor(text: &str) -> bool {
     matches!(text, "" | "//cmd") || path.split('/').all(|it| !it.is_empty())
 }
 
-fn resource_limits(r: &mut Reader, value: &Value) -> Option<ResourceLimits> {
+pub fn resource_limits(r: &mut Reader, value: &Value) -> Option<ResourceLimits> {
     let object = r.object(value)?;
     let cpus = r.optional(object, "cpus", limit);
     let mem = r.optional(object, "mem", limit);
@@ -144,7 +147,7 @@ fn limit(r: &mut Reader, value: &Value) -> Option<Limit> {
     }
 }
 
-fn executor_resources(r: &mut Reader, value: &Value) -> Option<Amounts> {
+pub fn executor_resources(r: &mut Reader, value: &Value) -> Option<Amounts> {
     let object = r.object(value)?;
     let mut part = |key: &str, min: f64| {
         let given = r.optional(object, key, |r, it| amount(r, it, min));
@@ -153,7 +156,7 @@ fn executor_resources(r: &mut Reader, value: &Value) -> Option<Amounts> {
     Some(Amounts { cpus: part("cpus", 0.1), mem: part("mem", 32.0), disk: part("disk", 10.0), gpus: 0 })
 }
 
-fn fetch(r: &mut Reader, value: &Value) -> Option<Fetch> {
+pub fn fetch(r: &mut Reader, value: &Value) -> Option<Fetch> {
     let object = r.object(value)?;
     let uri = r.required(object, "uri", Reader::locator);
     let mut flag = |key: &str, default: bool| r.optional(object, key, Reader::boolean).unwrap_or(default);
@@ -166,7 +169,7 @@ fn fetch(r: &mut Reader, value: &Value) -> Option<Fetch> {
     Some(Fetch { uri: uri?, extract, executable, cache, dest_path })
 }
 
-fn upgrade(r: &mut Reader, value: &Value) -> Option<UpgradeUpdate> {
+pub fn upgrade(r: &mut Reader, value: &Value) -> Option<UpgradeUpdate> {
     let object = r.object(value)?;
     // Bounds are rules with texts of their own, so any number is read here.
     let mut part = |key: &str| r.optional(object, key, |r, it| r.number(it, f64::NEG_INFINITY));
@@ -175,7 +178,7 @@ fn upgrade(r: &mut Reader, value: &Value) -> Option<UpgradeUpdate> {
     Some(UpgradeUpdate { minimum_health_capacity, maximum_over_capacity })
 }
 
-fn unreachable(r: &mut Reader, value: &Value) -> Option<UnreachableStrategy> {
+pub fn unreachable(r: &mut Reader, value: &Value) -> Option<UnreachableStrategy> {
     if value.is_string() {
         return r.word(value, &[("disabled", UnreachableStrategy::Disabled)]);
     }

@@ -26,7 +26,7 @@ const PROTOCOLS: [(&str, Protocol); 7] = [
     ("MESOS_TCP", Protocol::Tcp { by_engine: true }),
 ];
 
-fn seconds(r: &mut Reader, object: &Object, key: &str, default: u64) -> Duration {
+pub fn seconds(r: &mut Reader, object: &Object, key: &str, default: u64) -> Duration {
     r.optional(object, key, Reader::seconds).unwrap_or(Duration::from_secs(default))
 }
 
@@ -113,7 +113,7 @@ pub fn informative(r: &mut Reader, value: &Value) -> Option<Check> {
     })
 }
 
-fn command(r: &mut Reader, value: &Value) -> Option<CheckCommand> {
+pub fn command(r: &mut Reader, value: &Value) -> Option<CheckCommand> {
     let object = r.object(value)?;
     if present(object, "argv").is_none() {
         return r.required(object, "shell", Reader::some_text).map(CheckCommand::Shell);

@@ -34,11 +34,24 @@ pub fn list(r: &mut Reader, value: &Value) -> Option<Vec<Constraint>> {
             r.broken("operator must be one of the following UNIQUE, CLUSTER, GROUP_BY, LIKE, MAX_PER, UNLIKE or IS");
             return None;
         };
-        // Forms send an empty third field where none is meant.
-        let needs_none = matches!(operator, Operator::Unique | Operator::Cluster | Operator::GroupBy);
-        let value = value.filter(|it| !(needs_none && it.is_empty()));
-        Some(Constraint { field: field.clone(), operator, value })
+        Some(Constraint { field: field.clone(), operator, value: meant(operator, value) })
     })
+}
+
+/// The form of pods: an object with the three parts under their names.
+pub fn of_pod(r: &mut Reader, value: &Value) -> Option<Constraint> {
+    let object = r.object(value)?;
+    let field = r.required(object, "fieldName", Reader::text);
+    let operator = r.required(object, "operator", |r, it| r.word(it, &OPERATORS));
+    let value = r.optional(object, "value", Reader::text);
+    let operator = operator?;
+    Some(Constraint { field: field?, operator, value: meant(operator, value) })
+}
+
+/// Forms send an empty value where none is meant.
+fn meant(operator: Operator, value: Option<String>) -> Option<String> {
+    let needs_none = matches!(operator, Operator::Unique | Operator::Cluster | Operator::GroupBy);
+    value.filter(|it| !(needs_none && it.is_empty()))
 }
 
 /// Those of a persistent volume, which have texts of their own.

@@ -41,7 +41,7 @@ fn parameter(r: &mut Reader, value: &Value) -> Option<(String, String)> {
     Some((key?, value?))
 }
 
-fn linux(r: &mut Reader, value: &Value) -> Option<LinuxInfo> {
+pub fn linux(r: &mut Reader, value: &Value) -> Option<LinuxInfo> {
     let object = r.object(value)?;
     let seccomp = r.optional(object, "seccomp", |r, it| {
         let object = r.object(it)?;

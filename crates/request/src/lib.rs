@@ -10,9 +10,9 @@
 use std::time::Duration;
 
 use marathon_model::command::Violation;
-use marathon_model::id::{GroupId, PathId, TaskId};
+use marathon_model::id::{GroupId, IdError, InstanceId, PathId, TaskId};
 use marathon_model::time::Timestamp;
-use marathon_model::update::{AppUpdate, GroupUpdate};
+use marathon_model::update::{AppUpdate, GroupUpdate, PodUpdate};
 use serde_json::Value;
 
 mod app;
@@ -23,6 +23,7 @@ mod group;
 mod kill;
 mod legacy;
 mod network;
+mod pod;
 pub mod query;
 mod reader;
 pub mod selector;
@@ -100,6 +101,37 @@ pub fn enforce_role(body: &[u8]) -> Result<Option<bool>, BadRequest> {
 /// The body of `POST /v2/tasks/delete`. Ids of earlier releases are legal and name no task any more.
 pub fn kill_ids(body: &[u8]) -> Result<Vec<TaskId>, BadRequest> {
     kill::ids(&parse(body)?)
+}
+
+/// The body of POST and PUT of a pod. A `version` in it is ignored.
+pub fn pod(body: &[u8]) -> Result<PodUpdate, BadRequest> {
+    let json = parse(body)?;
+    let mut reader = Reader::default();
+    let pod = pod::read(&mut reader, &json);
+    reader.finish(pod)
+}
+
+/// The body of `DELETE /v2/pods/{id}::instances`: a bare array of instance ids.
+pub fn instance_ids(body: &[u8]) -> Result<Vec<InstanceId>, BadRequest> {
+    let json = parse(body)?;
+    let mut reader = Reader::default();
+    let ids = reader.list(&json, |reader, it| {
+        let text = reader.text(it)?;
+        match InstanceId::parse(&text) {
+            Ok(id) => Some(id),
+            Err(IdError::Shape(_)) => reader.misshapen("error.pattern"),
+            Err(error @ IdError::Uuid(_)) => reader.misshapen(error.to_string()),
+        }
+    });
+    reader.finish(ids)
+}
+
+/// An instance id in a path.
+pub fn instance_id(text: &str) -> Result<InstanceId, BadRequest> {
+    InstanceId::parse(text).map_err(|error| match error {
+        IdError::Shape(_) => BadRequest::Illegal(format!("Invalid instance id '{text}'")),
+        IdError::Uuid(_) => BadRequest::Illegal(error.to_string()),
+    })
 }
 
 /// A version in a path or a query.

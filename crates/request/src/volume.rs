@@ -34,7 +34,7 @@ fn mode(r: &mut Reader, object: &Object, default: Option<bool>) -> Option<bool> 
     r.required(object, "mode", |r, it| r.word(it, &[("RO", true), ("RW", false)]))
 }
 
-fn persistent(r: &mut Reader, value: &Value) -> Option<VolumeSource> {
+pub fn persistent(r: &mut Reader, value: &Value) -> Option<VolumeSource> {
     let object = r.object(value)?;
     let profile = r.optional(object, "profileName", Reader::some_text);
     let kind = r.optional(object, "type", |r, it| {

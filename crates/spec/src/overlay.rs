@@ -169,7 +169,7 @@ fn keep_or_fill<T: Clone>(field: &mut Option<T>, given: &Option<T>) {
 
 /// Keeps the first of equal items. Lists come from clients and may be long, so each item is looked up
 /// by its text instead of compared with all others.
-fn drop_duplicates<T: Debug>(list: &mut Vec<T>) {
+pub fn drop_duplicates<T: Debug>(list: &mut Vec<T>) {
     if list.len() > 1 {
         let mut seen = HashSet::new();
         list.retain(|it| seen.insert(format!("{it:?}")));

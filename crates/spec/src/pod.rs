@@ -12,7 +12,7 @@ use marathon_model::resources::{Amounts, Milli};
 use marathon_model::update::PodUpdate;
 
 use crate::report::{Report, feature_disabled};
-use crate::{Place, Rules, constraint, container, judge, network, role, uri, volume};
+use crate::{Place, Rules, constraint, container, judge, network, overlay, role, uri, volume};
 
 /// What the process that holds the containers together takes for itself.
 const EXECUTOR: Amounts = Amounts { cpus: Milli(100), mem: Milli(32_000), disk: Milli(10_000), gpus: 0 };
@@ -81,6 +81,7 @@ fn complete(update: &PodUpdate, rules: &Rules, place: &Place<'_>, report: &mut R
     spec.labels.clone_from(labels);
     spec.instances = instances.unwrap_or(1);
     spec.constraints.clone_from(constraints);
+    overlay::drop_duplicates(&mut spec.constraints);
     // An empty list is how a pod says that it names none.
     spec.accepted_resource_roles = accepted_resource_roles.clone().filter(|it| !it.is_empty());
     spec.kill_selection = kill_selection.unwrap_or_default();
