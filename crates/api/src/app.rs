@@ -1,5 +1,7 @@
 //! One app definition.
 
+use std::collections::BTreeMap;
+
 use marathon_model::app::*;
 use marathon_model::resources::Amounts;
 
@@ -51,6 +53,7 @@ pub(crate) fn write_fields(json: &mut Json, app: &AppSpec, numbered: bool) {
         last_config_change_at,
         // Ours alone: tells configurations apart.
         config: _,
+        // Written by `pod`.
         pod: _,
     } = app;
 
@@ -76,24 +79,11 @@ pub(crate) fn write_fields(json: &mut Json, app: &AppSpec, numbered: bool) {
     }
     json.key("disk").milli(resources.disk);
     if !env.is_empty() {
-        json.key("env").object(|json| {
-            for (name, value) in env {
-                match value {
-                    EnvValue::Text(text) => json.any_key(name).string(text),
-                    EnvValue::Secret(secret) => {
-                        json.any_key(name).object(|json| json.key("secret").string(secret));
-                    }
-                }
-            }
-        });
+        write_env(json.key("env"), env);
     }
     json.key("executor").string(executor);
-    if let Some(Amounts { cpus, mem, disk, gpus: _ }) = executor_resources {
-        json.key("executorResources").object(|json| {
-            json.key("cpus").milli(*cpus);
-            json.key("mem").milli(*mem);
-            json.key("disk").milli(*disk);
-        });
+    if let Some(amounts) = executor_resources {
+        write_executor_resources(json.key("executorResources"), amounts);
     }
     if !fetch.is_empty() {
         json.key("fetch").array(fetch, write_fetch);
@@ -113,24 +103,12 @@ pub(crate) fn write_fields(json: &mut Json, app: &AppSpec, numbered: bool) {
     if !readiness_checks.is_empty() {
         json.key("readinessChecks").array(readiness_checks, write_readiness_check);
     }
-    if let Some(ResourceLimits { cpus, mem }) = resource_limits {
-        json.key("resourceLimits").object(|json| {
-            for (key, limit) in [("cpus", cpus), ("mem", mem)] {
-                match limit {
-                    Some(Limit::Unlimited) => json.key(key).string("unlimited"),
-                    Some(Limit::Amount(amount)) => json.key(key).milli(*amount),
-                    None => {}
-                }
-            }
-        });
+    if let Some(limits) = resource_limits {
+        write_limits(json.key("resourceLimits"), limits);
     }
     json.key("requirePorts").bool(matches!(networking, Networking::Host { require_ports: true, .. }));
     if !secrets.is_empty() {
-        json.key("secrets").object(|json| {
-            for (name, source) in secrets {
-                json.any_key(name).object(|json| json.key("source").string(source));
-            }
-        });
+        write_secrets(json.key("secrets"), secrets);
     }
     if let Some(grace) = kill_grace {
         json.key("taskKillGracePeriodSeconds").seconds(*grace);
@@ -149,23 +127,72 @@ pub(crate) fn write_fields(json: &mut Json, app: &AppSpec, numbered: bool) {
             json.key("lastConfigChangeAt").time(*last_config_change_at);
         });
     }
-    json.key("killSelection").string(match kill_selection {
-        KillSelection::YoungestFirst => "YOUNGEST_FIRST",
-        KillSelection::OldestFirst => "OLDEST_FIRST",
-    });
-    match unreachable {
-        UnreachableStrategy::Disabled => json.key("unreachableStrategy").string("disabled"),
-        UnreachableStrategy::After { inactive, expunge } => {
-            json.key("unreachableStrategy").object(|json| {
-                json.key("inactiveAfterSeconds").seconds(*inactive);
-                json.key("expungeAfterSeconds").seconds(*expunge);
-            });
-        }
-    }
+    json.key("killSelection").string(kill_selection_name(*kill_selection));
+    write_unreachable(json.key("unreachableStrategy"), *unreachable);
     if let Some(tty) = tty {
         json.key("tty").bool(*tty);
     }
     json.key("role").string(role);
+}
+
+pub(crate) fn write_env(json: &mut Json, env: &BTreeMap<String, EnvValue>) {
+    json.object(|json| {
+        for (name, value) in env {
+            match value {
+                EnvValue::Text(text) => json.any_key(name).string(text),
+                EnvValue::Secret(secret) => {
+                    json.any_key(name).object(|json| json.key("secret").string(secret));
+                }
+            }
+        }
+    });
+}
+
+pub(crate) fn write_secrets(json: &mut Json, secrets: &BTreeMap<String, String>) {
+    json.object(|json| {
+        for (name, source) in secrets {
+            json.any_key(name).object(|json| json.key("source").string(source));
+        }
+    });
+}
+
+pub(crate) fn write_executor_resources(json: &mut Json, amounts: &Amounts) {
+    let Amounts { cpus, mem, disk, gpus: _ } = amounts;
+    json.object(|json| {
+        json.key("cpus").milli(*cpus);
+        json.key("mem").milli(*mem);
+        json.key("disk").milli(*disk);
+    });
+}
+
+pub(crate) fn write_limits(json: &mut Json, limits: &ResourceLimits) {
+    let ResourceLimits { cpus, mem } = limits;
+    json.object(|json| {
+        for (key, limit) in [("cpus", cpus), ("mem", mem)] {
+            match limit {
+                Some(Limit::Unlimited) => json.key(key).string("unlimited"),
+                Some(Limit::Amount(amount)) => json.key(key).milli(*amount),
+                None => {}
+            }
+        }
+    });
+}
+
+pub(crate) fn kill_selection_name(selection: KillSelection) -> &'static str {
+    match selection {
+        KillSelection::YoungestFirst => "YOUNGEST_FIRST",
+        KillSelection::OldestFirst => "OLDEST_FIRST",
+    }
+}
+
+pub(crate) fn write_unreachable(json: &mut Json, strategy: UnreachableStrategy) {
+    match strategy {
+        UnreachableStrategy::Disabled => json.string("disabled"),
+        UnreachableStrategy::After { inactive, expunge } => json.object(|json| {
+            json.key("inactiveAfterSeconds").seconds(inactive);
+            json.key("expungeAfterSeconds").seconds(expunge);
+        }),
+    }
 }
 
 pub(crate) fn write_labels(json: &mut Json, labels: &Labels) {
@@ -178,7 +205,11 @@ pub(crate) fn write_labels(json: &mut Json, labels: &Labels) {
 
 pub(crate) fn write_constraint(json: &mut Json, constraint: &Constraint) {
     let Constraint { field, operator, value } = constraint;
-    let operator = match operator {
+    json.strings([field.as_str(), operator_name(*operator)].into_iter().chain(value.as_deref()));
+}
+
+pub(crate) fn operator_name(operator: Operator) -> &'static str {
+    match operator {
         Operator::Unique => "UNIQUE",
         Operator::Cluster => "CLUSTER",
         Operator::GroupBy => "GROUP_BY",
@@ -186,11 +217,10 @@ pub(crate) fn write_constraint(json: &mut Json, constraint: &Constraint) {
         Operator::Unlike => "UNLIKE",
         Operator::MaxPer => "MAX_PER",
         Operator::Is => "IS",
-    };
-    json.strings([field.as_str(), operator].into_iter().chain(value.as_deref()));
+    }
 }
 
-fn write_fetch(json: &mut Json, fetch: &Fetch) {
+pub(crate) fn write_fetch(json: &mut Json, fetch: &Fetch) {
     let Fetch { uri, extract, executable, cache, dest_path } = fetch;
     json.object(|json| {
         json.key("uri").string(uri);

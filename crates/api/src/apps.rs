@@ -9,12 +9,11 @@ use crate::app::write_app;
 use crate::embed::Embed;
 use crate::info_app::write_app_info;
 use crate::json::Json;
-use crate::{group, no_such_app, no_such_group};
+use crate::{group, live_app, no_such_app, no_such_group};
 
 /// `GET /v2/apps/{id}`: `{"app":{…}}`. What a single app is always shown with is added to `embed`.
 pub fn one(view: &View, id: &SpecId, embed: Embed, now: Timestamp) -> Result<Vec<u8>, Refusal> {
-    let app = view.app(id).ok_or_else(|| no_such_app(id))?;
-    let spec = app.spec.as_ref().ok_or_else(|| no_such_app(id))?;
+    let (app, spec) = live_app(view, id).ok_or_else(|| no_such_app(id))?;
     let mut json = Json::with_capacity(2048);
     json.object(|json| write_app_info(json.key("app"), app, spec, embed | Embed::SINGLE, now));
     Ok(json.into_bytes())
@@ -33,8 +32,8 @@ pub fn below(view: &View, group: &GroupId, embed: Embed, now: Timestamp) -> Resu
 
 /// `GET /v2/apps/{id}/versions`: newest first.
 pub fn versions(view: &View, id: &SpecId) -> Result<Vec<u8>, Refusal> {
-    let app = view.app(id).ok_or_else(|| no_such_app(id))?;
-    let versions = app.history.iter().rev().filter(|(_, spec)| spec.is_some());
+    let (app, _) = live_app(view, id).ok_or_else(|| no_such_app(id))?;
+    let versions = app.history.iter().rev().filter(|(_, spec)| spec.as_ref().is_some_and(|it| !it.is_pod()));
     Ok(Json::text(|json| {
         json.object(|json| json.key("versions").array(versions, |json, (at, _)| json.time(*at)));
     }))
@@ -43,6 +42,7 @@ pub fn versions(view: &View, id: &SpecId) -> Result<Vec<u8>, Refusal> {
 /// `GET /v2/apps/{id}/versions/{version}`: the bare app.
 pub fn version(view: &View, id: &SpecId, version: Timestamp) -> Result<Vec<u8>, Refusal> {
     let refusal = || Refusal::NoSuchApp { id: id.clone(), version: Some(version) };
-    let spec = view.app(id).and_then(|it| it.version(version)).ok_or_else(refusal)?;
+    let (app, _) = live_app(view, id).ok_or_else(refusal)?;
+    let spec = app.version(version).filter(|it| !it.is_pod()).ok_or_else(refusal)?;
     Ok(Json::text(|json| write_app(json, spec)))
 }

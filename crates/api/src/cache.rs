@@ -180,7 +180,7 @@ fn render(
         json.key("apps").open(b'[');
         // Where the next app begins, behind its comma if it needs one.
         let mut at = json.len();
-        for (app, spec) in view.live_apps() {
+        for (app, spec) in crate::live_apps(view) {
             if filter.is_some_and(|it| !(it.keep)(spec)) {
                 continue;
             }

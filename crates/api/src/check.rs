@@ -49,6 +49,13 @@ fn write_port(json: &mut Json, port: Option<CheckPort>) {
     }
 }
 
+pub fn write_command(json: &mut Json, command: &CheckCommand) {
+    json.object(|json| match command {
+        CheckCommand::Shell(shell) => json.key("shell").string(shell),
+        CheckCommand::Argv(argv) => json.key("argv").strings(argv.iter().map(String::as_str)),
+    });
+}
+
 pub fn write_check(json: &mut Json, check: &Check) {
     let Check { kind, interval, timeout, delay } = check;
     json.object(|json| {
@@ -62,10 +69,7 @@ pub fn write_check(json: &mut Json, check: &Check) {
             }),
             CheckKind::Tcp { port } => json.key("tcp").object(|json| write_port(json, Some(*port))),
             CheckKind::Exec(command) => json.key("exec").object(|json| {
-                json.key("command").object(|json| match command {
-                    CheckCommand::Shell(shell) => json.key("shell").string(shell),
-                    CheckCommand::Argv(argv) => json.key("argv").strings(argv.iter().map(String::as_str)),
-                });
+                write_command(json.key("command"), command);
             }),
         }
         json.key("intervalSeconds").seconds(*interval);

@@ -62,21 +62,14 @@ fn write_volume(json: &mut Json, volume: &Volume) {
                 json.key("mode").string(mode);
             }
             VolumeSource::Persistent { kind, size, max_size, profile, constraints } => {
-                json.key("persistent").object(|json| {
-                    json.key("type").string(match kind {
-                        DiskKind::Root => "root",
-                        DiskKind::Path => "path",
-                        DiskKind::Mount => "mount",
-                    });
-                    json.key("size").int(*size);
-                    if let Some(size) = max_size {
-                        json.key("maxSize").int(*size);
-                    }
-                    if let Some(profile) = profile {
-                        json.key("profileName").string(profile);
-                    }
-                    json.key("constraints").array(constraints, write_constraint);
-                });
+                write_persistent(
+                    json.key("persistent"),
+                    *kind,
+                    *size,
+                    *max_size,
+                    profile.as_deref(),
+                    constraints,
+                );
                 json.key("mode").string(mode);
             }
             VolumeSource::External { name, provider, size, options, shared } => {
@@ -93,6 +86,32 @@ fn write_volume(json: &mut Json, volume: &Volume) {
             }
             VolumeSource::Secret { secret } => json.key("secret").string(secret),
         }
+    });
+}
+
+/// The disk of a persistent volume.
+pub fn write_persistent(
+    json: &mut Json,
+    kind: DiskKind,
+    size: u64,
+    max_size: Option<u64>,
+    profile: Option<&str>,
+    constraints: &[Constraint],
+) {
+    json.object(|json| {
+        json.key("type").string(match kind {
+            DiskKind::Root => "root",
+            DiskKind::Path => "path",
+            DiskKind::Mount => "mount",
+        });
+        json.key("size").int(size);
+        if let Some(size) = max_size {
+            json.key("maxSize").int(size);
+        }
+        if let Some(profile) = profile {
+            json.key("profileName").string(profile);
+        }
+        json.key("constraints").array(constraints, write_constraint);
     });
 }
 
@@ -124,7 +143,7 @@ fn write_mapping(json: &mut Json, mapping: &PortMapping) {
     });
 }
 
-fn write_linux(json: &mut Json, linux: &LinuxInfo) {
+pub fn write_linux(json: &mut Json, linux: &LinuxInfo) {
     json.object(|json| {
         if let Some(Seccomp { profile, unconfined }) = &linux.seccomp {
             json.key("seccomp").object(|json| {
@@ -147,29 +166,7 @@ fn write_linux(json: &mut Json, linux: &LinuxInfo) {
 
 /// `networks`, and `portDefinitions` where the host's network is used.
 pub fn write_networks(json: &mut Json, networking: &Networking) {
-    let mode = |json: &mut Json, mode: &str, labels: &Labels| {
-        json.key("mode").string(mode);
-        if !labels.is_empty() {
-            write_labels(json.key("labels"), labels);
-        }
-    };
-    json.key("networks");
-    match networking {
-        Networking::Host { .. } => {
-            json.array([()], |json, ()| json.object(|json| mode(json, "host", &Labels::new())));
-        }
-        Networking::Bridge { labels, .. } => {
-            json.array([()], |json, ()| json.object(|json| mode(json, "container/bridge", labels)));
-        }
-        Networking::Container { networks, .. } => {
-            json.array(networks, |json, ContainerNetwork { name, labels }| {
-                json.object(|json| {
-                    json.key("name").string(name);
-                    mode(json, "container", labels);
-                });
-            });
-        }
-    }
+    write_network_list(json.key("networks"), networking);
     if let Networking::Host { ports, .. } = networking {
         json.key("portDefinitions").array(ports, |json, PortDefinition { port, protocol, name, labels }| {
             json.object(|json| {
@@ -186,7 +183,32 @@ pub fn write_networks(json: &mut Json, networking: &Networking) {
     }
 }
 
-fn protocol_name(protocol: Protocol) -> &'static str {
+pub fn write_network_list(json: &mut Json, networking: &Networking) {
+    let mode = |json: &mut Json, mode: &str, labels: &Labels| {
+        json.key("mode").string(mode);
+        if !labels.is_empty() {
+            write_labels(json.key("labels"), labels);
+        }
+    };
+    match networking {
+        Networking::Host { .. } => {
+            json.array([()], |json, ()| json.object(|json| mode(json, "host", &Labels::new())));
+        }
+        Networking::Bridge { labels, .. } => {
+            json.array([()], |json, ()| json.object(|json| mode(json, "container/bridge", labels)));
+        }
+        Networking::Container { networks, .. } => {
+            json.array(networks, |json, ContainerNetwork { name, labels }| {
+                json.object(|json| {
+                    json.key("name").string(name);
+                    mode(json, "container", labels);
+                });
+            });
+        }
+    }
+}
+
+pub fn protocol_name(protocol: Protocol) -> &'static str {
     match protocol {
         Protocol::Tcp => "tcp",
         Protocol::Udp => "udp",

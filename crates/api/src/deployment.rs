@@ -21,9 +21,12 @@ fn write_deployment(json: &mut Json, view: &View, deployment: &Deployment) {
         json.key("version").time(*version);
         // `Deployment::affected` compares each with each, which is slow for thousands of apps.
         let mut seen: HashSet<&SpecId> = HashSet::new();
-        let apps = steps.iter().flat_map(|it| &it.actions).map(|it| &it.app).filter(|it| seen.insert(it));
-        json.key("affectedApps").strings(apps.map(|it| it.as_str()));
-        json.key("affectedPods").array([(); 0], |_, ()| {});
+        let actions = steps.iter().flat_map(|it| &it.actions);
+        let (pods, apps): (Vec<&Action>, Vec<&Action>) =
+            actions.filter(|it| seen.insert(&it.app)).partition(|it| it.pod);
+        for (key, actions) in [("affectedApps", apps), ("affectedPods", pods)] {
+            json.key(key).strings(actions.into_iter().map(|it| it.app.as_str()));
+        }
         write_steps(json, steps);
         let actions = deployment.step().into_iter().flat_map(|it| &it.actions);
         json.key("currentActions").array(actions, |json, action| {
@@ -54,6 +57,11 @@ pub(crate) fn write_step(json: &mut Json, step: &Step) {
 }
 
 fn write_action(json: &mut Json, action: &Action) {
-    json.key("action").string(action.kind.name());
-    json.key("app").string(action.app.as_str());
+    if action.pod {
+        json.key("action").string(action.kind.pod_name());
+        json.key("pod").string(action.app.as_str());
+    } else {
+        json.key("action").string(action.kind.name());
+        json.key("app").string(action.app.as_str());
+    }
 }

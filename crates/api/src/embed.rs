@@ -57,12 +57,13 @@ impl BitOr for Embed {
 pub struct GroupEmbed {
     pub groups: bool,
     pub apps: bool,
+    pub pods: bool,
     /// What each app is shown with, if apps are shown.
     pub app: Embed,
 }
 
 impl GroupEmbed {
-    pub const ALL: GroupEmbed = GroupEmbed { groups: true, apps: true, app: Embed::NONE };
+    pub const ALL: GroupEmbed = GroupEmbed { groups: true, apps: true, pods: true, app: Embed::NONE };
 
     /// Reads the values of all `embed` parameters. Without any, all is shown; with any, only what they
     /// name (`group.apps.tasks` alone does not ask for the apps themselves).
@@ -71,12 +72,12 @@ impl GroupEmbed {
         if values.peek().is_none() {
             return GroupEmbed::ALL;
         }
-        values.fold(GroupEmbed { groups: false, apps: false, app: Embed::NONE }, |all, value| {
-            match value.as_ref() {
-                "group.groups" => GroupEmbed { groups: true, ..all },
-                "group.apps" => GroupEmbed { apps: true, ..all },
-                other => GroupEmbed { app: all.app | Embed::of(other), ..all },
-            }
+        let none = GroupEmbed { groups: false, apps: false, pods: false, app: Embed::NONE };
+        values.fold(none, |all, value| match value.as_ref() {
+            "group.groups" => GroupEmbed { groups: true, ..all },
+            "group.apps" => GroupEmbed { apps: true, ..all },
+            "group.pods" => GroupEmbed { pods: true, ..all },
+            other => GroupEmbed { app: all.app | Embed::of(other), ..all },
         })
     }
 }
@@ -102,11 +103,12 @@ mod tests {
 
     #[test]
     fn a_group_shows_all_or_what_is_named() {
-        let none = GroupEmbed { groups: false, apps: false, app: Embed::NONE };
+        let none = GroupEmbed { groups: false, apps: false, pods: false, app: Embed::NONE };
         for (values, want) in [
             (&[][..], GroupEmbed::ALL),
             (&["group.groups"], GroupEmbed { groups: true, ..none }),
             (&["group.apps", "group.apps.counts"], GroupEmbed { apps: true, app: Embed::COUNTS, ..none }),
+            (&["group.pods"], GroupEmbed { pods: true, ..none }),
             (&["group.apps.counts"], GroupEmbed { app: Embed::COUNTS, ..none }),
             (&["nonsense"], none),
         ] {

@@ -196,7 +196,7 @@ fn cut(text: &str) -> &str {
     }
 }
 
-fn condition_name(condition: Condition) -> &'static str {
+pub(crate) fn condition_name(condition: Condition) -> &'static str {
     match condition {
         Condition::Scheduled => "Scheduled",
         Condition::Provisioned => "Provisioned",

@@ -15,6 +15,7 @@ use crate::embed::{Embed, GroupEmbed};
 use crate::info_app::write_app_info;
 use crate::json::Json;
 use crate::no_such_group;
+use crate::pod_status::write_status;
 
 /// `GET /v2/groups/{id}`: the group with all below it. Reads show the version of the whole tree.
 pub fn one(view: &View, id: &GroupId, embed: GroupEmbed, now: Timestamp) -> Result<Vec<u8>, Refusal> {
@@ -25,23 +26,24 @@ pub fn one(view: &View, id: &GroupId, embed: GroupEmbed, now: Timestamp) -> Resu
             tree.groups.entry(parent(&group.id)).or_default().push(group);
         }
     }
-    if embed.apps {
-        for app in below(view.apps.range(id.clone()..), id) {
-            tree.apps
-                .entry(parent(&app.id))
-                .or_default()
-                .extend(app.spec.as_ref().map(|spec| (&**app, &**spec)));
-        }
-    }
-    let text = write_tree(root, &tree, embed.groups, view.root_version, |json, (app, spec)| {
-        write_app_info(json, app, spec, embed.app, now);
-    });
+    tree.fill(view, id, embed, |app| app.spec.as_ref());
+    let text =
+        write_tree(root, &tree, embed.groups, view.root_version, |json, (app, spec)| match spec.is_pod() {
+            true => write_status(json, app, spec, now),
+            false => write_app_info(json, app, spec, embed.app, now),
+        });
     Ok(text)
 }
 
 /// `GET /v2/groups/{id}/versions/{version}`: the group as it was when the tree had this version. Its
-/// apps are shown without computed fields, which nobody knows any more.
-pub fn version(view: &View, id: &GroupId, version: Timestamp, embed: GroupEmbed) -> Result<Vec<u8>, Refusal> {
+/// apps are shown without computed fields, which nobody knows any more, and its pods with the instances of now.
+pub fn version(
+    view: &View,
+    id: &GroupId,
+    version: Timestamp,
+    embed: GroupEmbed,
+    now: Timestamp,
+) -> Result<Vec<u8>, Refusal> {
     let refusal = || no_such_group(id, Some(version));
     if version != view.root_version && !view.root_versions.contains(&version) {
         return Err(refusal());
@@ -61,12 +63,12 @@ pub fn version(view: &View, id: &GroupId, version: Timestamp, embed: GroupEmbed)
             tree.groups.entry(parent(&group.id)).or_default().push(group);
         }
     }
-    if embed.apps {
-        for app in below(view.apps.range(id.clone()..), id) {
-            tree.apps.entry(parent(&app.id)).or_default().extend(app.as_of(version).map(|it| &**it));
-        }
-    }
-    Ok(write_tree(root, &tree, embed.groups, version, write_app))
+    tree.fill(view, id, embed, |app| app.as_of(version));
+    let text = write_tree(root, &tree, embed.groups, version, |json, (app, spec)| match spec.is_pod() {
+        true => write_status(json, app, spec, now),
+        false => write_app(json, spec),
+    });
+    Ok(text)
 }
 
 /// `GET /v2/groups/{id}/versions`: those versions of the tree in which the group exists, newest first.
@@ -93,7 +95,7 @@ pub fn apps_below<'a>(
 ) -> Option<impl Iterator<Item = (&'a Arc<App>, &'a Arc<AppSpec>)> + use<'a>> {
     view.groups.get(group)?;
     let apps = below(view.apps.range(group.clone()..), group);
-    Some(apps.filter_map(|it| Some((it, it.spec.as_ref()?))))
+    Some(apps.filter_map(|it| Some((it, it.spec.as_ref().filter(|it| !it.is_pod())?))))
 }
 
 /// Of entries that begin at `group`, those below it. They share its text as a prefix and so lie
@@ -129,24 +131,47 @@ fn as_of<'a>(view: &'a View, id: &GroupId, moment: Timestamp) -> Option<&'a Arc<
 }
 
 /// Direct children by the path of their parent (see `parent`).
-struct Tree<'a, A> {
+#[derive(Default)]
+struct Tree<'a> {
     groups: HashMap<&'a str, Vec<&'a Arc<Group>>>,
-    apps: HashMap<&'a str, Vec<A>>,
+    apps: HashMap<&'a str, Vec<Member<'a>>>,
+    pods: HashMap<&'a str, Vec<Member<'a>>>,
 }
 
-impl<A> Default for Tree<'_, A> {
-    fn default() -> Self {
-        Tree { groups: HashMap::new(), apps: HashMap::new() }
+/// An app or a pod, and its definition at the moment that is shown.
+type Member<'a> = (&'a App, &'a AppSpec);
+
+impl<'a> Tree<'a> {
+    fn fill(
+        &mut self,
+        view: &'a View,
+        id: &GroupId,
+        embed: GroupEmbed,
+        spec: impl Fn(&'a App) -> Option<&'a Arc<AppSpec>>,
+    ) {
+        if !embed.apps && !embed.pods {
+            return;
+        }
+        for app in below(view.apps.range(id.clone()..), id) {
+            let Some(spec) = spec(app) else { continue };
+            let (wanted, members) = match spec.is_pod() {
+                true => (embed.pods, &mut self.pods),
+                false => (embed.apps, &mut self.apps),
+            };
+            if wanted {
+                members.entry(parent(&app.id)).or_default().push((app, spec));
+            }
+        }
     }
 }
 
 /// Walks the tree with a stack of its own: how deep groups nest is up to users.
-fn write_tree<A: Copy>(
+fn write_tree<'a>(
     root: &Group,
-    tree: &Tree<'_, A>,
+    tree: &Tree<'a>,
     with_groups: bool,
     version: Timestamp,
-    mut write: impl FnMut(&mut Json, A),
+    write: impl Fn(&mut Json, Member<'a>),
 ) -> Vec<u8> {
     enum Step<'a> {
         Open(&'a Group),
@@ -160,9 +185,9 @@ fn write_tree<A: Copy>(
                 let key = if group.id.is_root() { "" } else { group.id.as_str() };
                 json.open(b'{');
                 json.key("id").string(group.id.as_str());
-                json.key("apps")
-                    .array(tree.apps.get(key).into_iter().flatten(), |json, app| write(json, *app));
-                json.key("pods").array([(); 0], |_, ()| {});
+                for (name, members) in [("apps", &tree.apps), ("pods", &tree.pods)] {
+                    json.key(name).array(members.get(key).into_iter().flatten(), |json, it| write(json, *it));
+                }
                 json.key("groups").open(b'[');
                 steps.push(Step::Close(group));
                 if with_groups {

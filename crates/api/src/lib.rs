@@ -2,9 +2,10 @@
 //!
 //! ```text
 //! json                                   a writer of bytes; knows commas, escapes and number forms
-//! app  container  check                  one definition
+//! app  pod  container  check             one definition
 //! embed  info_app  task  stats           a definition with what is known of it: counts, tasks, …
-//! apps  cache  group  deployment  queue  bodies of GET, from a `View`
+//! pod_status                             how the instances of a pod fare
+//! apps  pods  cache  group  deployment  queue  bodies of GET, from a `View`
 //! reply  error                           bodies of changes, from a `Reply` or a `Refusal`
 //! event  about                           the event stream; info, leader, ping
 //! ```
@@ -29,6 +30,9 @@ pub mod event;
 pub mod group;
 pub mod info_app;
 pub mod json;
+pub mod pod;
+mod pod_status;
+pub mod pods;
 pub mod queue;
 pub mod reply;
 pub mod singles;
@@ -40,9 +44,23 @@ pub use embed::{Embed, GroupEmbed};
 pub use error::Answer;
 pub use singles::SinglesCache;
 
+use std::sync::Arc;
+
+use marathon_model::app::AppSpec;
 use marathon_model::command::Refusal;
 use marathon_model::id::{GroupId, SpecId};
 use marathon_model::time::Timestamp;
+use marathon_model::view::{App, View};
+
+/// An app: pods lie beside the apps in the view and are none for the endpoints of apps.
+fn live_app<'a>(view: &'a View, id: &SpecId) -> Option<(&'a Arc<App>, &'a Arc<AppSpec>)> {
+    let app = view.apps.get(id)?;
+    Some((app, app.spec.as_ref().filter(|it| !it.is_pod())?))
+}
+
+fn live_apps(view: &View) -> impl Iterator<Item = (&Arc<App>, &Arc<AppSpec>)> {
+    view.live_apps().filter(|(_, spec)| !spec.is_pod())
+}
 
 fn no_such_app(id: &SpecId) -> Refusal {
     Refusal::NoSuchApp { id: id.clone(), version: None }

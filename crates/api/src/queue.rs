@@ -12,13 +12,14 @@ use marathon_model::view::{App, Mismatch, UnusedOffer, View, Waiting};
 
 use crate::app::write_app;
 use crate::json::Json;
+use crate::pod::write_pod;
 
 /// Whether `embed` asks for the offers that were turned down last.
 pub fn embeds_offers<T: AsRef<str>>(values: impl IntoIterator<Item = T>) -> bool {
     values.into_iter().any(|it| it.as_ref() == "lastUnusedOffers")
 }
 
-/// `GET /v2/queue`: `{"queue":[…]}`, one entry for each app with instances that wait for an offer or for
+/// `GET /v2/queue`: `{"queue":[…]}`, one entry for each app or pod with instances that wait for an offer or for
 /// the engine's first word.
 pub fn list(view: &View, with_offers: bool, now: Timestamp) -> Vec<u8> {
     let queued = view.live_apps().filter(|(app, _)| is_queued(app));
@@ -64,7 +65,10 @@ fn write_entry(json: &mut Json, app: &App, spec: &AppSpec, with_offers: bool, no
             let offers = waiting.into_iter().flat_map(|it| &it.last_unused);
             json.key("lastUnusedOffers").array(offers, |json, it| write_unused(json, it));
         }
-        write_app(json.key("app"), spec);
+        match spec.is_pod() {
+            true => write_pod(json.key("pod"), spec),
+            false => write_app(json.key("app"), spec),
+        }
     });
 }
 

@@ -11,7 +11,7 @@ use marathon_model::time::Timestamp;
 use marathon_model::view::{App, View};
 
 use crate::embed::Embed;
-use crate::{apps, no_such_app};
+use crate::{apps, live_app, no_such_app};
 
 /// At most so many bodies are kept; when one more comes, all are forgotten.
 const BODIES_MAX: usize = 1024;
@@ -30,7 +30,7 @@ pub struct SinglesCache {
 impl SinglesCache {
     /// The same as `apps::one`.
     pub fn one(&self, view: &View, id: &SpecId, embed: Embed, now: Timestamp) -> Result<Bytes, Refusal> {
-        let app = view.app(id).ok_or_else(|| no_such_app(id))?;
+        let (app, _) = live_app(view, id).ok_or_else(|| no_such_app(id))?;
         // Statistics tell ages, so no two answers are the same.
         if embed.has(Embed::TASK_STATS) {
             return Ok(apps::one(view, id, embed, now)?.into());

@@ -10,7 +10,7 @@ use marathon_model::offer::{CheckResult, IpAddress, TaskState};
 use marathon_model::view::{App, View};
 
 use crate::json::Json;
-use crate::{no_such_app, no_such_group};
+use crate::{live_app, no_such_app, no_such_group};
 
 /// Which tasks `/v2/tasks` lists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -40,12 +40,15 @@ impl Statuses {
     }
 }
 
-/// `GET /v2/tasks`: tasks of all apps, those of removed apps while they end included.
+/// `GET /v2/tasks`: tasks of all apps (pods are none), those of removed apps while they end included.
 pub fn all(view: &View, statuses: Statuses) -> Vec<u8> {
     let mut json = Json::new();
     json.object(|json| {
         json.key("tasks").open(b'[');
         for app in view.apps.values() {
+            if app.spec.as_ref().is_some_and(|it| it.is_pod()) {
+                continue;
+            }
             let ports = app.spec.as_ref().map(|it| it.service_ports()).unwrap_or_default();
             for instance in app.instances.values().filter(|it| statuses.keeps(it.condition)) {
                 write_task(json, instance, &ports);
@@ -58,7 +61,7 @@ pub fn all(view: &View, statuses: Statuses) -> Vec<u8> {
 
 /// `GET /v2/apps/{id}/tasks`.
 pub fn of_app(view: &View, id: &SpecId) -> Result<Vec<u8>, Refusal> {
-    let app = view.app(id).ok_or_else(|| no_such_app(id))?;
+    let (app, _) = live_app(view, id).ok_or_else(|| no_such_app(id))?;
     Ok(list(app.instances.values()))
 }
 
@@ -95,12 +98,14 @@ pub(crate) fn write_tasks<'a>(
     json.array(instances, |json, instance| write_task(json, instance, service_ports));
 }
 
-/// Where it runs and what runs there; an instance that was never placed has neither and is not listed.
+/// Where it runs and what runs there; an instance that was never placed has neither and is not listed. Nor is
+/// one of a pod, which has a task for each container.
 pub(crate) fn placed(instance: &Instance) -> Option<(&Agent, &Task)> {
-    Some((instance.agent.as_ref()?, instance.task.as_ref()?))
+    let task = instance.task.as_ref().filter(|it| it.parts.is_empty());
+    Some((instance.agent.as_ref()?, task?))
 }
 
-/// Writes nothing for an instance that was never placed.
+/// Writes nothing for an instance that is not `placed`.
 fn write_task(json: &mut Json, instance: &Instance, service_ports: &[u16]) {
     let Some((agent, task)) = placed(instance) else { return };
     let active = instance.condition.is_active();
@@ -204,7 +209,7 @@ pub(crate) fn state_name(state: TaskState) -> &'static str {
 /// The original dropped this form in 1.11; scripts that generate proxy configurations still read it.
 pub fn plain(view: &View) -> Vec<u8> {
     let mut out = Vec::new();
-    for (app, spec) in view.live_apps() {
+    for (app, spec) in crate::live_apps(view) {
         plain_app(&mut out, app, spec);
     }
     out
@@ -212,11 +217,9 @@ pub fn plain(view: &View) -> Vec<u8> {
 
 /// `GET /v2/apps/{id}/tasks` with `Accept: text/plain`.
 pub fn plain_of_app(view: &View, id: &SpecId) -> Result<Vec<u8>, Refusal> {
-    let app = view.app(id).ok_or_else(|| no_such_app(id))?;
+    let (app, spec) = live_app(view, id).ok_or_else(|| no_such_app(id))?;
     let mut out = Vec::new();
-    if let Some(spec) = &app.spec {
-        plain_app(&mut out, app, spec);
-    }
+    plain_app(&mut out, app, spec);
     Ok(out)
 }
 

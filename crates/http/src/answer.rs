@@ -20,7 +20,7 @@ use crate::body::{self, Body, BodyError};
 use crate::hub::Subscription;
 use crate::reply::{EVENTS, Out};
 use crate::route::{self, Missing, Route, Verb};
-use crate::{Http, change, read, system};
+use crate::{Http, change, pods, read, system};
 
 /// The connection a request came over.
 pub struct Peer {
@@ -221,13 +221,20 @@ impl Http {
             Route::Deployment(id) => change::cancel(self, ask, &id).await,
             Route::Queue => read::queue(self, ask),
             Route::QueueDelay(id) => change::reset_delay(self, &id).await,
-            Route::Pods => Out::json("[]"),
             Route::PodsProbe => Out::empty(StatusCode::OK),
-            Route::PodsOther => Out::message(
-                StatusCode::NOT_IMPLEMENTED,
-                "Pods come with a later release of this server; there are none here",
-            ),
-            Route::NoPod(name) => error::not_found(format_args!("Pod '/{name}' does not exist")).into(),
+            Route::Pods(Verb::Get) => pods::list(self),
+            Route::Pods(_) => pods::create(self, ask).await,
+            Route::PodsStatus => pods::statuses(self),
+            Route::Pod(Verb::Get, id) => pods::one(self, &id),
+            Route::Pod(Verb::Delete, id) => pods::delete(self, ask, &id).await,
+            Route::Pod(_, id) => pods::replace(self, ask, &id).await,
+            Route::PodStatus(id) => pods::status(self, &id),
+            Route::PodVersions(id) => pods::versions(self, &id),
+            Route::PodVersion(id, version) => pods::version(self, &id, &version),
+            Route::PodInstances(Verb::Get, id) => pods::instances(self, ask, &id),
+            Route::PodInstances(_, id) => pods::kill_several(self, ask, &id).await,
+            Route::PodInstance(Verb::Get, id, instance) => pods::instance(self, ask, &id, &instance),
+            Route::PodInstance(_, id, instance) => pods::kill_one(self, ask, &id, &instance).await,
             Route::Plugin(id) => error::not_found(format_args!("No plugin with this pluginId: {id}")).into(),
             Route::Plugins => Out::json(r#"{"plugins":[]}"#),
             Route::Info => system::info(self),

@@ -6,6 +6,7 @@ use marathon_api::{deployment, error, reply, task};
 use marathon_model::command::{Command, Origin, Refusal, Reply, Victims, Violation};
 use marathon_model::id::{DeploymentId, PathId, SpecId, TaskId};
 use marathon_model::update::{AppEdit, AppUpdate};
+use marathon_model::view::App;
 use marathon_request::Mode;
 
 use crate::Http;
@@ -13,31 +14,31 @@ use crate::answer::Ask;
 use crate::reply::Out;
 use crate::route::Verb;
 
-const DEPLOYMENT_ID: HeaderName = HeaderName::from_static("marathon-deployment-id");
+pub const DEPLOYMENT_ID: HeaderName = HeaderName::from_static("marathon-deployment-id");
 
-type Answer = Result<Out, Out>;
+pub type Answer = Result<Out, Out>;
 
-fn merge(answer: Answer) -> Out {
+pub fn merge(answer: Answer) -> Out {
     answer.unwrap_or_else(|out| out)
 }
 
 /// The path of what is to be changed.
-fn path(text: &str) -> Result<PathId, Out> {
+pub fn path(text: &str) -> Result<PathId, Out> {
     PathId::parse(text).map_err(|fault| error::invalid(&[Violation::new("/id", fault.to_string())]).into())
 }
 
-fn origin(ask: &Ask) -> Option<Origin> {
+pub fn origin(ask: &Ask) -> Option<Origin> {
     Some(Origin { client_ip: ask.peer.to_string(), uri: ask.uri().to_owned() })
 }
 
 /// Where the API shows what was made: the id path below the server's root, as later releases of the
 /// original have it.
-fn location(http: &Http, ask: &Ask, id: &PathId) -> String {
+pub fn location(http: &Http, ask: &Ask, id: &PathId) -> String {
     format!("{}{id}", ask.root(http))
 }
 
 /// The usual answer of a change that began a deployment.
-fn deployed(reply: Reply) -> Answer {
+pub fn deployed(reply: Reply) -> Answer {
     match reply {
         Reply::Deployed { version, deployment, .. } => {
             Ok(Out::json(reply::deployment_result(version, deployment))
@@ -146,6 +147,10 @@ pub async fn restart(http: &Http, ask: &Ask, id: &str) -> Out {
     merge(one_edit(http, id, AppEdit::Restart, ask.query.flag("force", false)).await)
 }
 
+fn is_pod(app: &App) -> bool {
+    app.spec.as_ref().is_some_and(|it| it.is_pod())
+}
+
 /// The ways in which tasks can be killed.
 fn kill(ask: &Ask, victims: Victims) -> Result<Command, Out> {
     let flag = |name: &str| ask.query.flag(name, false);
@@ -174,7 +179,11 @@ pub async fn kill_one(http: &Http, ask: &Ask, app: &str, task: &str) -> Out {
             Ok(task) => Victims::One { app, task },
             // Scaling down by a task that is not there succeeds with nothing to do, whatever its id.
             Err(_) if ask.query.flag("scale", false) => {
-                http.views.load().app(&app).ok_or(Refusal::NoSuchApp { id: app, version: None })?;
+                http.views
+                    .load()
+                    .app(&app)
+                    .filter(|it| !is_pod(it))
+                    .ok_or(Refusal::NoSuchApp { id: app, version: None })?;
                 Victims::Tasks(Vec::new())
             }
             Err(_) => return Err(unknown()),

@@ -32,6 +32,7 @@ pub mod help;
 pub mod hub;
 mod metrics;
 mod path;
+mod pods;
 mod read;
 mod reply;
 pub mod route;

@@ -46,10 +46,11 @@ fn collect(http: &Http) -> Vec<(String, Figure)> {
         running += u64::from(sum.running);
         staged += u64::from(sum.staged);
     }
+    let pods = view.live_apps().filter(|(_, spec)| spec.is_pod()).count();
     let counters = &view.counters;
     for (name, value) in [
-        ("apps.active", view.live_apps().count() as u64),
-        ("pods.active", 0),
+        ("apps.active", (view.live_apps().count() - pods) as u64),
+        ("pods.active", pods as u64),
         ("groups.active", view.groups.len() as u64),
         ("deployments.active", view.deployments.len() as u64),
         ("instances.running", running),
@@ -71,7 +72,7 @@ fn collect(http: &Http) -> Vec<(String, Figure)> {
         ("mesos.calls.revive", counters.revives),
         ("mesos.calls.suppress", counters.suppresses),
         ("mesos.offer-operations.launch", counters.tasks_launched),
-        // Neither pods nor reserved volumes yet.
+        // Not told apart from the launches of apps.
         ("mesos.offer-operations.launch-group", 0),
         ("mesos.offer-operations.reserve", 0),
         ("mesos.task.oom.memory-limit-exceeded", counters.out_of_memory),

@@ -163,7 +163,8 @@ pub fn group_versions(http: &Http, id: &str) -> Out {
 pub fn group_version(http: &Http, ask: &Ask, id: &str, version: &str) -> Out {
     answer(group_path(id).and_then(|id| {
         let version = marathon_request::timestamp(version)?;
-        ok(group::version(&http.views.load(), &id, version, GroupEmbed::parse(ask.query.all("embed"))))
+        let embed = GroupEmbed::parse(ask.query.all("embed"));
+        ok(group::version(&http.views.load(), &id, version, embed, now()))
     }))
 }
 

@@ -32,11 +32,17 @@ pub enum Route {
     Info,
     Leader(Verb),
     Events,
-    /// Pods have no life of their own yet.
+    /// Asks whether there are pods here at all.
     PodsProbe,
-    Pods,
-    PodsOther,
-    NoPod(String),
+    Pods(Verb),
+    PodsStatus,
+    /// The path of a pod, unchecked.
+    Pod(Verb, String),
+    PodStatus(String),
+    PodVersions(String),
+    PodVersion(String, String),
+    PodInstances(Verb, String),
+    PodInstance(Verb, String, String),
     Plugins,
     Plugin(String),
     Metrics,
@@ -160,28 +166,38 @@ fn resource<'a>(segments: &'a [&'a str], slash: bool) -> Option<(Allow, Pick<'a>
         ["v2", "info"] => (GET, one(Route::Info)),
         ["v2", "leader"] => (Allow(&[Get, Delete]), Box::new(Route::Leader)),
         ["v2", "events"] => (GET, one(Route::Events)),
-        ["v2", "pods"] => {
-            (Allow(&[Get, Post]), Box::new(|verb| if verb == Get { Route::Pods } else { Route::PodsOther }))
-        }
-        ["v2", "pods", "::status"] => (GET, one(Route::Pods)),
-        ["v2", "pods", rest @ ..] => {
-            (Allow(&[Get, Post, Put, Delete]), Box::new(move |verb| pod(verb, rest)))
-        }
+        ["v2", "pods"] => (Allow(&[Get, Post]), Box::new(Route::Pods)),
+        ["v2", "pods", rest @ ..] => return pod(&rest.join("/")),
         ["v2", "plugins"] => (GET, one(Route::Plugins)),
         ["v2", "plugins", id, ..] => (Allow(&[Get, Post, Put, Delete]), one(Route::Plugin((*id).to_owned()))),
         _ => return None,
     })
 }
 
-/// There are no pods, so whatever reads or removes one misses it by name; `::status` and its like come
-/// after the name.
-fn pod(verb: Verb, rest: &[&str]) -> Route {
-    let path = rest.join("/");
-    let name = path.split("::").next().unwrap_or_default().trim_end_matches('/').to_owned();
-    match verb {
-        Verb::Get | Verb::Delete => Route::NoPod(name),
-        _ => Route::PodsOther,
-    }
+/// What is asked of a pod follows its path behind two colons, which no path contains.
+fn pod<'a>(rest: &str) -> Option<(Allow, Pick<'a>)> {
+    use Verb::{Delete, Get, Put};
+    const GET: Allow = Allow(&[Get]);
+    let Some((id, what)) = rest.split_once("::") else {
+        let id = rest.to_owned();
+        return Some((Allow(&[Get, Put, Delete]), Box::new(move |verb| Route::Pod(verb, id.clone()))));
+    };
+    let id = id.trim_end_matches('/').to_owned();
+    let (what, which) = what.split_once('/').map_or((what, None), |(what, it)| (what, Some(it.to_owned())));
+    Some(match (what, which) {
+        ("status", None) if id.is_empty() => (GET, Box::new(|_| Route::PodsStatus)),
+        _ if id.is_empty() => return None,
+        ("status", None) => (GET, Box::new(move |_| Route::PodStatus(id.clone()))),
+        ("versions", None) => (GET, Box::new(move |_| Route::PodVersions(id.clone()))),
+        ("versions", Some(it)) => (GET, Box::new(move |_| Route::PodVersion(id.clone(), it.clone()))),
+        ("instances", None) => {
+            (Allow(&[Get, Delete]), Box::new(move |verb| Route::PodInstances(verb, id.clone())))
+        }
+        ("instances", Some(it)) => {
+            (Allow(&[Get, Delete]), Box::new(move |verb| Route::PodInstance(verb, id.clone(), it.clone())))
+        }
+        _ => return None,
+    })
 }
 
 fn app<'a>(rest: &'a [&'a str]) -> (Allow, Pick<'a>) {
@@ -231,7 +247,13 @@ impl Route {
     pub fn wants_json(&self) -> bool {
         matches!(
             self,
-            Route::Apps(_) | Route::App(..) | Route::Restart(_) | Route::TasksDelete | Route::PodsOther
+            Route::Apps(_)
+                | Route::App(..)
+                | Route::Restart(_)
+                | Route::TasksDelete
+                | Route::Pods(_)
+                | Route::Pod(..)
+                | Route::PodInstances(..)
         )
     }
 }
@@ -321,15 +343,26 @@ mod tests {
             ("GET /v2/events", "Events"),
             ("POST /v2/events", "405 GET, HEAD, OPTIONS"),
             ("HEAD /v2/pods", "PodsProbe"),
-            ("GET /v2/pods", "Pods"),
-            ("GET /v2/pods/::status", "Pods"),
-            ("POST /v2/pods", "PodsOther"),
-            ("PUT /v2/pods/x", "PodsOther"),
-            ("GET /v2/pods//x::status", "NoPod(x)"),
-            ("GET /v2/pods/x/y/::versions", "NoPod(x/y)"),
-            ("DELETE /v2/pods/x", "NoPod(x)"),
-            ("DELETE /v2/pods/x::instances/y", "NoPod(x)"),
-            ("PATCH /v2/pods/x", "405 GET, HEAD, POST, PUT, DELETE, OPTIONS"),
+            ("GET /v2/pods", "Pods(Get)"),
+            ("GET /v2/pods/", "Pods(Get)"),
+            ("GET /v2/pods/::status", "PodsStatus"),
+            ("GET /v2/pods::status", "404"),
+            ("POST /v2/pods", "Pods(Post)"),
+            ("PUT /v2/pods", "405 GET, HEAD, POST, OPTIONS"),
+            ("GET /v2/pods/x/y", "Pod(Get, x/y)"),
+            ("PUT /v2/pods//x", "Pod(Put, x)"),
+            ("GET /v2/pods//x::status", "PodStatus(x)"),
+            ("GET /v2/pods/x%3A%3Astatus", "PodStatus(x)"),
+            ("GET /v2/pods/x/y/::versions", "PodVersions(x/y)"),
+            ("GET /v2/pods/x::versions/2020-01-01T00:00:00.000Z", "PodVersion(x, 2020-01-01T00:00:00.000Z)"),
+            ("DELETE /v2/pods/x", "Pod(Delete, x)"),
+            ("GET /v2/pods/x::instances", "PodInstances(Get, x)"),
+            ("DELETE /v2/pods/x/::instances/", "PodInstances(Delete, x)"),
+            ("DELETE /v2/pods/x::instances/y", "PodInstance(Delete, x, y)"),
+            ("PUT /v2/pods/x::status", "405 GET, HEAD, OPTIONS"),
+            ("GET /v2/pods/x::nonsense", "404"),
+            ("GET /v2/pods/::versions", "404"),
+            ("PATCH /v2/pods/x", "405 GET, HEAD, PUT, DELETE, OPTIONS"),
             ("GET /v2/plugins/a/b/c", "Plugin(a)"),
             ("POST /v2/plugins/a", "Plugin(a)"),
             ("GET /v2/plugins", "Plugins"),

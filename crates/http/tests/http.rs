@@ -15,8 +15,12 @@ use marathon_http::{Asker, EventHub, Http, Logging, Refused, Settings, serve};
 use marathon_model::app::AppSpec;
 use marathon_model::command::{Command, Refusal, Reply};
 use marathon_model::group::Group;
-use marathon_model::id::{DeploymentId, PathId};
+use marathon_model::id::{AgentId, DeploymentId, InstanceId, PathId, TaskId};
+use marathon_model::instance::{Agent, Condition, Goal, Instance, Part, Task};
 use marathon_model::notice::What;
+use marathon_model::offer::TaskState;
+use marathon_model::pod::{Pod, PodContainer};
+use marathon_model::resources::Amounts;
 use marathon_model::time::Timestamp;
 use marathon_model::view::{App, Tally, View};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -79,12 +83,97 @@ fn app(id: &str) -> (PathId, Arc<App>) {
     (id, Arc::new(app))
 }
 
+/// A pod of one container with one running instance.
+fn pod() -> (PathId, Arc<App>) {
+    let (id, app) = app("/pod-0");
+    let mut spec = AppSpec::clone(app.spec.as_ref().unwrap());
+    spec.cmd = None;
+    spec.pod = Some(Arc::new(Pod {
+        containers: vec![PodContainer {
+            name: "web".into(),
+            exec: None,
+            resources: Amounts::default(),
+            resource_limits: None,
+            endpoints: Vec::new(),
+            image: None,
+            env: BTreeMap::new(),
+            user: None,
+            labels: BTreeMap::new(),
+            artifacts: Vec::new(),
+            tty: None,
+            health: None,
+            check: None,
+            mounts: Vec::new(),
+            kill_grace: None,
+            linux: None,
+        }],
+        volumes: Vec::new(),
+        linux: None,
+        legacy_shared_cgroups: None,
+    }));
+    let spec = Arc::new(spec);
+    let mut app = App::clone(&app);
+    let instance = instance();
+    app.history = Vector::from(vec![(Timestamp(1000), Some(spec.clone()))]);
+    app.instances.insert(instance.id.uuid, Arc::new(instance));
+    app.spec = Some(spec);
+    (id, Arc::new(app))
+}
+
+fn instance() -> Instance {
+    let id = InstanceId::parse(INSTANCE).unwrap();
+    let part = Part {
+        name: "web".into(),
+        state: Some(TaskState::Running),
+        since: Timestamp(2000),
+        started_at: Some(Timestamp(2000)),
+        message: None,
+        check: None,
+    };
+    let task = Task {
+        id: TaskId { instance: id.clone(), container: None, incarnation: 1 },
+        state: Some(TaskState::Running),
+        staged_at: Timestamp(1500),
+        started_at: Some(Timestamp(2000)),
+        resources: Amounts::default(),
+        ports: Vec::new(),
+        addresses: Vec::new(),
+        check: None,
+        unreachable_since: None,
+        parts: vec![part],
+    };
+    let agent = Agent {
+        id: AgentId::new("S1"),
+        host: "agent-1".into(),
+        region: None,
+        zone: None,
+        attributes: Arc::default(),
+    };
+    Instance {
+        id,
+        goal: Goal::Running,
+        condition: Condition::Running,
+        since: Timestamp(2000),
+        version: Timestamp(1000),
+        config: Timestamp::default(),
+        role: "*".into(),
+        incarnation: 1,
+        agent: Some(Arc::new(agent)),
+        task: Some(task),
+        health: Vec::new(),
+        ready: true,
+    }
+}
+
+const INSTANCE: &str = "pod-0.instance-0c1e6f10-7ccb-11eb-9a1c-0242ac110002";
+
 fn view(apps: usize) -> View {
     let mut view = View::default();
     let root =
         Group { id: PathId::root(), dependencies: vec![], enforce_role: false, version: Timestamp(1000) };
     view.groups.insert(PathId::root(), Arc::new(root));
-    view.apps = (0..apps).map(|n| app(&format!("/app-{n}"))).collect();
+    // The pod lies among the apps and must be seen by none who asks for apps.
+    view.apps = (0..apps).map(|n| app(&format!("/app-{n}"))).chain([pod()]).collect();
     view
 }
 
@@ -294,12 +383,50 @@ async fn reads() {
         ("GET /v2/queue", "", 200, r#"{"queue":[]}"#),
         ("GET /v2/info", "", 200, r#""leader":"box:8080""#),
         ("GET /v2/leader", "", 200, r#"{"leader":"box:8080"}"#),
-        ("GET /v2/pods", "", 200, "[]"),
-        ("GET /v2/pods/::status", "", 200, "[]"),
-        ("POST /v2/pods", "Content-Type: application/json", 501, "Pods"),
+        ("GET /v2/apps/pod-0", "", 404, "App '/pod-0' does not exist"),
+        ("GET /v2/apps/pod-0/tasks", "", 404, "App '/pod-0' does not exist"),
+        ("GET /v2/apps/pod-0/tasks", "Accept: text/plain", 404, "App '/pod-0' does not exist"),
+        ("GET /v2/apps/pod-0/versions", "", 404, "App '/pod-0' does not exist"),
+        ("GET /v2/apps?id=pod", "", 200, r#"{"apps":[]}"#),
+        (
+            "GET /v2/groups?embed=group.pods",
+            "",
+            200,
+            r#"{"id":"/","apps":[],"pods":[{"id":"/pod-0","spec":{"#,
+        ),
+        ("GET /metrics", "", 200, r#""marathon.pods.active.gauge":{"value":1.0}"#),
+        ("GET /metrics", "", 200, r#""marathon.apps.active.gauge":{"value":2.0}"#),
+        ("GET /v2/pods", "", 200, r#"[{"id":"/pod-0","version":"1970-01-01T00:00:01.000Z","containers":["#),
+        ("GET /v2/pods//pod-0", "", 200, r#"{"id":"/pod-0","version""#),
+        (
+            "GET /v2/pods/nope",
+            "",
+            404,
+            r#"{"message":"{\"message\": \"pod with /nope does not exist\"}","details":[]}"#,
+        ),
+        ("GET /v2/pods/app-0", "", 404, "pod with /app-0 does not exist"),
+        ("GET /v2/pods/::status", "", 200, r#"[{"id":"/pod-0","spec":{"id":"/pod-0","#),
+        ("GET /v2/pods/pod-0::status", "", 200, r#""status":"STABLE""#),
+        ("GET /v2/pods/pod-0::versions", "", 200, r#"["1970-01-01T00:00:01.000Z"]"#),
+        ("GET /v2/pods/pod-0::versions/1970-01-01T00:00:01.000Z", "", 200, r#"{"id":"/pod-0""#),
+        ("GET /v2/pods/pod-0::versions/1970-01-01T00:00:02.000Z", "", 404, "Pod '/pod-0' does not exist in"),
+        ("GET /v2/pods/pod-0::versions/yesterday", "", 422, "Invalid timestamp provided 'yesterday'"),
+        ("GET /v2/pods/pod-0::instances", "", 200, r#"[{"instanceId":"pod-0.instance-0c1e6f10"#),
+        (
+            "GET /v2/pods/pod-0::instances/pod-0.instance-0c1e6f10-7ccb-11eb-9a1c-0242ac110002",
+            "",
+            200,
+            r#"{"instanceId":"pod-0.instance-0c1e6f10"#,
+        ),
+        (
+            "GET /v2/pods/pod-0::instances/pod-0.instance-0c1e6f10-7ccb-11eb-9a1c-0242ac110003",
+            "",
+            404,
+            "Task 'pod-0.instance-0c1e6f10-7ccb-11eb-9a1c-0242ac110003' does not exist",
+        ),
+        ("GET /v2/pods/pod-0::instances/x", "", 422, "Invalid instance id 'x'"),
         ("GET /v2/pods//x/y::status", "", 404, "Pod '/x/y' does not exist"),
-        ("DELETE /v2/pods/x", "", 404, "Pod '/x' does not exist"),
-        ("PUT /v2/pods/x", "Content-Type: application/json", 501, "Pods"),
+        ("PATCH /v2/pods/x", "", 405, "Method Not Allowed"),
         ("GET /v2/plugins", "", 200, r#"{"plugins":[]}"#),
         ("POST /v2/plugins/auth/x/y", "", 404, "No plugin with this pluginId: auth"),
         ("GET /metrics", "", 200, r#""marathon.apps.active.gauge":{"value":2.0}"#),
@@ -452,6 +579,102 @@ async fn changes() {
             "{line} {location:?}"
         );
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn changes_of_pods() {
+    let server = start().await;
+    let json = "Content-Type: application/json";
+    let go = "Content-Type: application/json\r\nUser-Agent: Go-http-client/1.1";
+    let body =
+        r#"{"id":"/pod-0","containers":[{"name":"web","exec":{"command":{"shell":"x"}},"resources":{}}]}"#;
+    let made = r#"{"id":"/pod-0","version":"1970-01-01T00:00:01.000Z","containers":[{"name":"web""#;
+    let one = format!("DELETE /v2/pods/pod-0::instances/{INSTANCE}?wipe=true");
+    let ids = format!(r#"["{INSTANCE}","pod-0.instance-0c1e6f10-7ccb-11eb-9a1c-0242ac110003"]"#);
+    let killed = || Reply::Killed(vec![Arc::new(instance())]);
+    for (line, headers, body, reply, status, part, command) in [
+        ("POST /v2/pods?force=true", json, body, deployed(true), 201, made, "edit: Create("),
+        ("POST /v2/pods?force=true", json, body, deployed(true), 201, made, "force: true"),
+        ("PUT /v2/pods//pod-0", json, body, deployed(true), 200, made, "edit: Replace("),
+        ("DELETE /v2/pods/pod-0", json, "", deployed(false), 202, "", "edit: Delete, force: false"),
+        (
+            "DELETE /v2/pods/x",
+            json,
+            "",
+            Reply::Refused(Refusal::NoSuchPod(PathId::parse("/x").unwrap())),
+            404,
+            "Pod '/x' does not exist",
+            "id: /x",
+        ),
+        (
+            "POST /v2/pods",
+            json,
+            body,
+            Reply::Refused(Refusal::PodExists(PathId::parse("/pod-0").unwrap())),
+            409,
+            "A pod with id [/pod-0] already exists.",
+            "origin: Some(",
+        ),
+        (&one, json, "", killed(), 200, r#"{"instanceId":"pod-0.instance-"#, "wipe: true"),
+        (&one, json, "", Reply::Killed(vec![]), 404, "Task 'pod-0.instance-", "Instances {"),
+        (&one, go, "", killed(), 200, r#"{"instanceId":{"idString":"pod-0.instance-"#, "wipe: true"),
+        (
+            "DELETE /v2/pods/pod-0::instances",
+            json,
+            &ids,
+            killed(),
+            200,
+            r#"[{"instanceId":"pod-0.instance-"#,
+            // What is not there is left out.
+            "instances: [pod-0.instance-0c1e6f10-7ccb-11eb-9a1c-0242ac110002] }, scale: false, wipe: false",
+        ),
+    ] {
+        server.reply(reply);
+        let answer = server.ask(line, headers, body).await;
+        expect(&answer, line, status, part);
+        assert!(server.last_command().contains(command), "{line}: {}", server.last_command());
+        let id = "00000000-0000-0000-0000-000000000000";
+        let changed = matches!(status, 201 | 202) || line.starts_with("PUT");
+        assert_eq!(answer.header("marathon-deployment-id"), changed.then_some(id), "{line}");
+        let location = match status {
+            201 => Some("http://h:1/pod-0"),
+            202 => Some("http://h:1/00000000-0000-0000-0000-000000000000"),
+            _ => None,
+        };
+        assert_eq!(answer.header("location"), location, "{line}");
+        assert!(status != 202 || answer.body.is_empty(), "{line}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn changes_of_pods_that_never_reach_the_loop() {
+    let server = start().await;
+    let json = "Content-Type: application/json";
+    let pod = r#"{"id":"/b","containers":[{"name":"web","exec":{"command":{"shell":"x"}},"resources":{}}]}"#;
+    for (line, headers, body, status, part) in [
+        ("POST /v2/pods", json, "{", 400, "Invalid JSON"),
+        ("POST /v2/pods", json, "", 400, "Please specify data in JSON format"),
+        ("POST /v2/pods", json, "{}", 422, r#""path":"/containers""#),
+        ("POST /v2/pods", "Content-Type: text/plain", pod, 415, "Unsupported Media Type"),
+        ("PUT /v2/pods/a", json, pod, 400, r#"{"message":"'/a' does not match definition's id ('/b')"}"#),
+        ("PUT /v2/pods/A", json, pod, 422, r#""path":"/id""#),
+        ("DELETE /v2/pods/A", json, "", 404, "Pod '/A' does not exist"),
+        ("DELETE /v2/pods/pod-0::instances", json, r#"["x"]"#, 422, r#""path":"(0)""#),
+        ("DELETE /v2/pods/pod-0::instances", json, "[]", 200, "[]"),
+        ("DELETE /v2/pods/x::instances", json, "[]", 404, "Pod '/x' does not exist"),
+        ("DELETE /v2/pods/pod-0::instances/x", json, "", 422, "Invalid instance id 'x'"),
+        (
+            "DELETE /v2/pods/pod-0::instances/a.instance-0c1e6f10-7ccb-11eb-9a1c-0242ac110002",
+            json,
+            "",
+            404,
+            "Task 'a.instance-",
+        ),
+    ] {
+        let answer = server.ask(line, headers, body).await;
+        expect(&answer, line, status, part);
+    }
+    assert!(server.inner.commands.lock().unwrap().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]

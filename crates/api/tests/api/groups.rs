@@ -132,15 +132,18 @@ fn a_tree_as_it_was() {
         (30, "/(/h(/h/b))"),
         (40, "/(/g() /h(/h/b))"),
     ] {
-        let body = group::version(&view, &path("/"), at(version), GroupEmbed::ALL).unwrap();
+        let body = group::version(&view, &path("/"), at(version), GroupEmbed::ALL, at(40)).unwrap();
         assert_eq!(read(body), want, "{version}");
     }
     assert!(
-        group::version(&view, &path("/"), at(15), GroupEmbed::ALL).is_err(),
+        group::version(&view, &path("/"), at(15), GroupEmbed::ALL, at(40)).is_err(),
         "no such version of the tree"
     );
-    assert!(group::version(&view, &path("/g"), at(30), GroupEmbed::ALL).is_err(), "not there at the time");
-    let plain = group::version(&view, &path("/"), at(10), GroupEmbed::parse(["x"])).unwrap();
+    assert!(
+        group::version(&view, &path("/g"), at(30), GroupEmbed::ALL, at(40)).is_err(),
+        "not there at the time"
+    );
+    let plain = group::version(&view, &path("/"), at(10), GroupEmbed::parse(["x"]), at(40)).unwrap();
     assert_eq!(read(plain), "/()");
 }
 
