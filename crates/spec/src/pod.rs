@@ -14,6 +14,9 @@ use marathon_model::update::PodUpdate;
 use crate::report::{Report, feature_disabled};
 use crate::{Place, Rules, constraint, container, judge, network, overlay, role, uri, volume};
 
+/// How many containers one pod may have. They share a machine, and whatever looks at one may look at all.
+const CONTAINERS_MAX: usize = 256;
+
 /// What the process that holds the containers together takes for itself.
 const EXECUTOR: Amounts = Amounts { cpus: Milli(100), mem: Milli(32_000), disk: Milli(10_000), gpus: 0 };
 
@@ -127,6 +130,10 @@ pub fn all(spec: &AppSpec, rules: &Rules, place: &Place<'_>, report: &mut Report
     }
     if pod.containers.is_empty() {
         report.add("/containers", "must not be empty");
+    }
+    let count = pod.containers.len();
+    if count > CONTAINERS_MAX {
+        report.add("/containers", format!("got {count}, expected {CONTAINERS_MAX} or less"));
     }
     if pod.linux.as_ref().is_some_and(|it| it.seccomp.is_some()) {
         report.add("/linuxInfo", "Seccomp configuration on executor level is not supported");
@@ -355,7 +362,7 @@ fn placement(pod: &Pod, spec: &AppSpec, report: &mut Report) {
 pub fn resident_pod_change(before: &AppSpec, after: &AppSpec) -> Vec<Violation> {
     let mut report = Report::default();
     let (Some(old), Some(new)) = (&before.pod, &after.pod) else { return Vec::new() };
-    if !(old.is_resident() && new.is_resident()) {
+    if !old.is_resident() {
         return Vec::new();
     }
     if !persistent(old).eq(persistent(new)) {
