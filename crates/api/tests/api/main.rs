@@ -9,6 +9,7 @@ mod errors;
 mod events;
 mod groups;
 mod hostile;
+mod pods;
 
 use expect_test::Expect;
 use serde_json::Value;
