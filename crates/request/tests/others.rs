@@ -7,13 +7,11 @@ use marathon_request::selector::Selector;
 use marathon_request::{BadRequest, Mode, app, apps, enforce_role, group, kill_ids, timestamp};
 use proptest::prelude::*;
 
-mod support;
-
 /// The corpus is worth something only while its bodies are right to begin with.
 #[test]
 fn the_corpus_is_right() {
     let bodies: Vec<serde_json::Value> =
-        serde_json::from_str(include_str!("corpus/bodies.json")).expect("the corpus is JSON");
+        serde_json::from_str(include_str!("../../testkit/src/bodies.json")).expect("the corpus is JSON");
     for body in bodies {
         let text = body.to_string();
         let read = app(text.as_bytes(), Mode::Update).map(drop);
@@ -188,7 +186,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
     #[test]
-    fn no_json_panics(value in support::nearly_right()) {
+    fn no_json_panics(value in marathon_testkit::nearly_right()) {
         let body = value.to_string();
         for mode in [Mode::Create, Mode::Update, Mode::Replace] {
             let _ = app(body.as_bytes(), mode);

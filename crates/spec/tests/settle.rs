@@ -8,9 +8,6 @@ use marathon_request::Mode;
 use marathon_spec::{Features, Place, Rules, create, merge, validate};
 use proptest::prelude::*;
 
-#[path = "../../request/tests/support/mod.rs"]
-mod support;
-
 fn rules() -> Rules {
     let features = Features {
         vips: true,
@@ -219,8 +216,7 @@ fn a_merge_is_judged_as_a_whole() {
 #[test]
 fn the_corpus_is_accepted() {
     let bodies: Vec<serde_json::Value> =
-        serde_json::from_str(include_str!("../../request/tests/corpus/bodies.json"))
-            .expect("the corpus is JSON");
+        serde_json::from_str(include_str!("../../testkit/src/bodies.json")).expect("the corpus is JSON");
     let root = PathId::root();
     let mut accepted = 0;
     for body in
@@ -241,7 +237,7 @@ proptest! {
 
     /// Whatever is accepted is valid, and laying nothing over it changes nothing.
     #[test]
-    fn accepted_apps_are_settled(one in support::nearly_right(), two in support::nearly_right()) {
+    fn accepted_apps_are_settled(one in marathon_testkit::nearly_right(), two in marathon_testkit::nearly_right()) {
         let root = PathId::root();
         let (rules, place) = (Rules { mesos_role: "dev".into(), ..rules() }, place(&root));
         let Ok(update) = marathon_request::app(one.to_string().as_bytes(), Mode::Replace) else { return Ok(()) };

@@ -9,9 +9,11 @@
 //! ```
 
 mod app;
+mod bodies;
 mod view;
 
 pub use app::{AppBuilder, agent, app, deployment_id, instance_id, task_id, uuid};
+pub use bodies::nearly_right;
 pub use view::{ViewBuilder, step, view};
 
 use std::time::Duration;

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use serde_json::Value;
 
-const BODIES: &str = include_str!("../corpus/bodies.json");
+const BODIES: &str = include_str!("bodies.json");
 
 /// A whole body with up to two of its values replaced, removed or doubled.
 pub fn nearly_right() -> impl Strategy<Value = Value> {
