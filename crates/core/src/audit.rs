@@ -3,9 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use marathon_model::instance::{Condition, Goal};
+use marathon_model::instance::{Condition, Goal, Instance};
 
 use crate::Core;
+use crate::parts;
 use crate::timers::Timer;
 use crate::world::World;
 
@@ -60,6 +61,9 @@ impl Core {
                 if it.goal == Goal::Decommissioned && it.is_over() {
                     find(format!("{}: over and not wanted, but still here", it.id));
                 }
+                if let Some(what) = self.wrong_parts(it) {
+                    find(format!("{}: {what}", it.id));
+                }
                 let starting =
                     matches!(it.condition, Condition::Provisioned | Condition::Staging | Condition::Starting);
                 if starting
@@ -87,5 +91,31 @@ impl Core {
         }
         findings.extend(crate::agents::audit(&self.world));
         findings
+    }
+
+    /// What is not as it must be with the containers of an instance, if anything.
+    fn wrong_parts(&self, it: &Instance) -> Option<String> {
+        let task = it.task.as_ref()?;
+        let defined = self.world.app(it.spec())?.version(it.version)?;
+        let names: Vec<&str> = defined.pod.iter().flat_map(|it| &it.containers).map(|it| &*it.name).collect();
+        if !task.parts.iter().map(|it| &*it.name).eq(names.iter().copied()) {
+            return Some(format!("its containers are not {names:?}"));
+        }
+        if it.health.len() != defined.check_count() {
+            return Some(format!("{} health results of {}", it.health.len(), defined.check_count()));
+        }
+        if task.parts.is_empty() {
+            return None;
+        }
+        let state = parts::state(&task.parts);
+        let condition = parts::condition(state);
+        let given_up = it.condition == Condition::UnreachableInactive && condition == Condition::Unreachable;
+        if task.state != state || it.condition != condition && !given_up {
+            return Some(format!("{:?}, but its containers make it {condition:?}", it.condition));
+        }
+        let is_left = parts::is_broken(task) && condition == Condition::Killing;
+        let kill = Timer::Kill(it.id.clone());
+        (is_left && !self.world.timers.is_set(&kill))
+            .then(|| "a container ended, and nobody ends the others".to_owned())
     }
 }

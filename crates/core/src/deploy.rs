@@ -205,18 +205,20 @@ impl Core {
     fn check_tree(&self, changes: &[AppChange], draft: &Draft) -> Result<BTreeMap<SpecId, u32>, Refusal> {
         let tree = Tree::new(&self.world, changes, &draft.groups);
         let mut violations = Vec::new();
-        for change in changes.iter().filter(|it| it.after.is_some() && it.before.is_none()) {
-            let around = change.id.ancestors().into_iter().any(|it| tree.app(&it).is_some());
-            if tree.group(&change.id).is_some() || around {
-                violations
-                    .push(Violation::new("/", "Groups and Applications may not have the same identifier."));
+        let one_name = |is_pod: bool| {
+            let what = if is_pod { "Pods" } else { "Applications" };
+            Violation::new("/", format!("Groups and {what} may not have the same identifier."))
+        };
+        for change in changes.iter().filter(|it| it.before.is_none()) {
+            let Some(after) = &change.after else { continue };
+            let around = change.id.ancestors().into_iter().find_map(|it| tree.app(&it));
+            if tree.group(&change.id).is_some() {
+                violations.push(one_name(after.is_pod()));
             }
+            violations.extend(around.map(|it| one_name(it.is_pod())));
         }
-        for (id, group) in &draft.groups {
-            if group.is_some() && tree.app(id).is_some() {
-                violations
-                    .push(Violation::new("/", "Groups and Applications may not have the same identifier."));
-            }
+        for (id, _) in draft.groups.iter().filter(|it| it.1.is_some()) {
+            violations.extend(tree.app(id).map(|it| one_name(it.is_pod())));
         }
         let mut starts: BTreeSet<SpecId> = changes.iter().map(|it| it.id.clone()).collect();
         for id in draft.groups.keys() {

@@ -55,6 +55,9 @@ impl Core {
             Some(drafted) => drafted.clone().map(Arc::new),
             None => self.world.spec(&id).cloned(),
         };
+        // Apps and pods do not see each other.
+        let is_pod = current.as_ref().is_some_and(|it| it.is_pod());
+        let current = current.filter(|_| !is_pod);
         let unknown = || Refusal::NoSuchApp { id: id.clone(), version: None };
         let spec = match (edit, current) {
             (AppEdit::Create(_), Some(_)) => return Err(Refusal::AppExists(id)),
@@ -62,9 +65,12 @@ impl Core {
             (AppEdit::Merge(update) | AppEdit::Patch(update), Some(_)) if update.version.is_some() => {
                 let version = update.version.unwrap_or_default();
                 let app = self.world.app(&id).ok_or_else(unknown)?;
-                let old = app.version(version).ok_or_else(unknown)?;
+                let old = app.version(version).filter(|it| !it.is_pod()).ok_or_else(unknown)?;
                 draft.go_back(self.world.spec(&id), old);
                 Some(AppSpec::clone(old))
+            }
+            (AppEdit::Create(_) | AppEdit::Merge(_) | AppEdit::Replace(_), None) if is_pod => {
+                return Err(Refusal::Invalid(vec![crate::edit_pod::same_id("/")]));
             }
             (AppEdit::Create(update) | AppEdit::Merge(update) | AppEdit::Replace(update), None) => {
                 Some(self.create(&id, &update)?)
@@ -102,7 +108,7 @@ impl Core {
         })
     }
 
-    fn with_place(
+    pub(crate) fn with_place(
         &self,
         id: &SpecId,
         current: Option<&AppSpec>,
@@ -127,7 +133,7 @@ impl Core {
         if create && (self.world.view.groups.contains_key(&id) && !id.is_root()) {
             return Reply::Refused(Refusal::GroupExists(id));
         }
-        if create && self.world.spec(&id).is_some() {
+        if create && self.world.spec(&id).is_some_and(|it| !it.is_pod()) {
             return Reply::Refused(Refusal::PathTaken(id));
         }
         let mut draft = Draft { about: id.clone(), force, dry_run, ..Draft::default_at_root() };
@@ -183,7 +189,8 @@ impl Core {
     }
 
     fn draft_scale(&self, draft: &mut Draft, id: &GroupId, factor: f64) {
-        for (app, spec) in self.world.apps_below(id) {
+        // Pods keep their number: it is theirs alone to say, as in the original.
+        for (app, spec) in self.world.apps_below(id).filter(|(_, spec)| !spec.is_pod()) {
             // The cast saturates.
             let instances = (f64::from(spec.instances) * factor).ceil() as u32;
             draft.apps.insert(app.clone(), Some(AppSpec { instances, ..AppSpec::clone(spec) }));
@@ -248,7 +255,7 @@ impl Core {
         Ok(())
     }
 
-    /// The named apps replace all apps that lie directly in the group.
+    /// The named apps replace all apps that lie directly in the group; its pods stay.
     fn draft_direct_apps(
         &self,
         draft: &mut Draft,
@@ -267,6 +274,9 @@ impl Core {
                 continue;
             }
             match self.world.spec(&app) {
+                Some(current) if current.is_pod() => {
+                    violations.push(crate::edit_pod::same_id(&format!("{here}/id")));
+                }
                 Some(current) => match self.replace_spec(&app, update, current) {
                     Ok(spec) => drop(named.insert(app, spec)),
                     Err(refusal) => violations.extend(prefixed(refusal, &here)),
@@ -280,8 +290,8 @@ impl Core {
         if !violations.is_empty() {
             return Err(Refusal::Invalid(violations));
         }
-        for (app, _) in self.world.apps_below(id).filter(|(app, _)| app.parent() == *id) {
-            if !named.contains_key(app) {
+        for (app, spec) in self.world.apps_below(id).filter(|(app, _)| app.parent() == *id) {
+            if !named.contains_key(app) && !spec.is_pod() {
                 draft.apps.insert(app.clone(), None);
             }
         }

@@ -56,8 +56,10 @@ impl Core {
             .values()
             .flat_map(|app| app.instances.values())
             .filter(|it| !it.is_over())
-            .filter_map(|it| {
-                Some((it.task.as_ref()?.id.clone(), it.agent.as_ref().map(|agent| agent.id.clone())))
+            .flat_map(|it| {
+                let agent = it.agent.as_ref().map(|agent| agent.id.clone());
+                let tasks = it.task.as_ref().map(crate::parts::live_ids).unwrap_or_default();
+                tasks.into_iter().map(move |task| (task, agent.clone()))
             })
             .collect();
         if !live.is_empty() {

@@ -258,7 +258,9 @@ impl Core {
         let cause =
             it.health.get(at as usize).and_then(|it| it.last_failure_cause.clone()).unwrap_or_default();
         let message = format!("Task was killed since health check failed. Reason: {cause}");
-        self.record_failure(&it, TaskState::Killed, &message);
+        if let Some(task) = &it.task {
+            self.record_failure(&it, &task.id, TaskState::Killed, &message);
+        }
         self.world.publish(What::UnhealthyKilled { instance: it.clone(), reason: cause.to_string() });
         self.world.begin_health_kill(&it.id);
         self.send_kill(&it);
@@ -275,9 +277,13 @@ impl Core {
     /// Takes in what the engine says about the check it carries out beside the task.
     pub(crate) fn note_engine_health(&mut self, next: &mut Instance, status: &TaskStatus) {
         let (Some(healthy), Some(spec)) = (status.healthy, self.spec_of(next)) else { return };
-        let Some(at) = spec.health_checks.iter().position(HealthCheck::by_engine) else { return };
+        let found = match &spec.pod {
+            Some(pod) => crate::parts::check_of(pod, &status.task),
+            None => spec.health_checks.iter().position(HealthCheck::by_engine),
+        };
+        let Some(at) = found else { return };
         let now = self.world.now.wall;
-        let (Some(health), Some(task)) = (next.health.get_mut(at), &next.task) else { return };
+        let Some(health) = next.health.get_mut(at) else { return };
         if health.alive() == Some(healthy) {
             return;
         }
@@ -291,7 +297,7 @@ impl Core {
         }
         let what = What::HealthChanged {
             instance: next.id.clone(),
-            task: task.id.clone(),
+            task: status.task.clone(),
             version: next.version,
             alive: healthy,
         };

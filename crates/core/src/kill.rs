@@ -7,6 +7,7 @@ use marathon_model::app::AppSpec;
 use marathon_model::command::{Refusal, Reply, Victims};
 use marathon_model::id::{GroupId, InstanceId, PathId, SpecId};
 use marathon_model::instance::{Condition, Goal, Instance};
+use marathon_model::view::App;
 
 use crate::Core;
 use crate::deploy::Draft;
@@ -40,12 +41,18 @@ impl Core {
         Reply::Killed(chosen)
     }
 
+    /// Apps and pods do not see each other.
+    fn live(&self, id: &SpecId, pod: bool) -> Option<&Arc<App>> {
+        let spec = |it: &&Arc<App>| it.spec.as_ref().is_some_and(|it| it.is_pod() == pod);
+        self.world.view.app(id).filter(spec)
+    }
+
     fn select(&self, victims: &Victims, scale: bool) -> Result<Vec<Arc<Instance>>, Refusal> {
         let placed = |it: &Arc<Instance>| it.task.is_some();
         match victims {
             Victims::OfApp { app, host } => {
                 let unknown = || Refusal::NoSuchApp { id: app.clone(), version: None };
-                let entry = self.world.view.app(app).ok_or_else(unknown)?;
+                let entry = self.live(app, false).ok_or_else(unknown)?;
                 let here = |it: &&Arc<Instance>| match host.as_deref() {
                     None | Some("*") => true,
                     Some(host) => it.agent.as_ref().is_some_and(|agent| &*agent.host == host),
@@ -54,7 +61,7 @@ impl Core {
             }
             Victims::One { app, task } => {
                 let unknown = || Refusal::NoSuchApp { id: app.clone(), version: None };
-                self.world.view.app(app).ok_or_else(unknown)?;
+                self.live(app, false).ok_or_else(unknown)?;
                 match self.world.view.task(task).filter(|it| it.spec() == app) {
                     Some(it) => Ok(vec![it.clone()]),
                     // Scaling by nothing is legal, as in the original.
@@ -62,11 +69,13 @@ impl Core {
                     None => Err(Refusal::NoSuchTask(task.to_string())),
                 }
             }
+            // Containers of pods are passed over, whatever the id looks like.
             Victims::Tasks(tasks) => {
-                Ok(tasks.iter().filter_map(|it| self.world.view.task(it)).cloned().collect())
+                let known = tasks.iter().filter_map(|it| self.world.view.task(it));
+                Ok(known.filter(|it| !crate::parts::is_pod(it)).cloned().collect())
             }
             Victims::Instances { pod, instances } => {
-                self.world.view.app(pod).ok_or_else(|| Refusal::NoSuchPod(pod.clone()))?;
+                self.live(pod, true).ok_or_else(|| Refusal::NoSuchPod(pod.clone()))?;
                 let ours = instances.iter().filter(|it| it.spec == *pod);
                 let known: Vec<_> = ours.filter_map(|it| self.world.instance(it)).cloned().collect();
                 match (instances.as_slice(), known.is_empty()) {

@@ -27,7 +27,7 @@ pub fn build(
 ) -> Launch {
     let mappings = mappings(spec, ports);
     let mut env = context(spec, &task, enforce_role);
-    labels(spec, &mut env);
+    label_variables(&spec.labels, &mut env);
     port_variables(spec, agent, ports, prefix, ids, &mut env);
     let mut secret_env = BTreeMap::new();
     for (name, value) in &spec.env {
@@ -40,12 +40,8 @@ pub fn build(
             }
         }
     }
-    let limit = |limit: Option<Limit>| {
-        limit.map(|it| match it {
-            Limit::Unlimited => CpuOrMemLimit::Unlimited,
-            Limit::Amount(amount) => CpuOrMemLimit::Amount(amount),
-        })
-    };
+    let (cpu_limit, mem_limit) = limits(spec.resource_limits);
+    let inside = |port| engine_port(spec, port, ports);
     Launch {
         spec: spec.id.clone(),
         version: spec.version,
@@ -54,8 +50,8 @@ pub fn build(
         role: spec.role.clone(),
         resources: spec.resources,
         shares: BTreeMap::new(),
-        cpu_limit: limit(spec.resource_limits.and_then(|it| it.cpus)),
-        mem_limit: limit(spec.resource_limits.and_then(|it| it.mem)),
+        cpu_limit,
+        mem_limit,
         host_ports: ports.iter().flatten().copied().collect(),
         command: match (&spec.cmd, spec.args.is_empty()) {
             (Some(cmd), _) => Command::Shell(cmd.clone()),
@@ -67,20 +63,23 @@ pub fn build(
         user: spec.user.clone(),
         fetch: spec.fetch.clone(),
         container: spec.container.clone(),
-        network: match &spec.networking {
-            Networking::Host { .. } => TaskNetwork::Host,
-            Networking::Bridge { .. } => TaskNetwork::Bridge,
-            Networking::Container { networks, .. } => {
-                TaskNetwork::Container(networks.iter().map(|it| it.name.clone()).collect())
-            }
+        network: network(spec),
+        discovery: match &spec.networking {
+            Networking::Host { ports: definitions, .. } => definitions
+                .iter()
+                .zip(ports)
+                .flat_map(|(it, host)| {
+                    by_protocol(host.unwrap_or(it.port), it.name.as_deref(), it.protocol, &it.labels)
+                })
+                .collect(),
+            _ => discovery(spec, &mappings),
         },
-        discovery: discovery(spec, &mappings, ports),
         health_check: spec
             .health_checks
             .iter()
             .find(|it| it.by_engine())
-            .and_then(|it| engine_health(spec, it, ports)),
-        check: spec.check.as_ref().and_then(|it| engine_check(spec, it, ports)),
+            .and_then(|it| engine_health(it, inside)),
+        check: spec.check.as_ref().and_then(|it| engine_check(it, inside)),
         mappings,
         labels: spec.labels.clone(),
         kill_grace: spec.kill_grace,
@@ -112,7 +111,7 @@ fn mappings(spec: &AppSpec, ports: &[Option<u16>]) -> Vec<PortMapping> {
 }
 
 /// A number the way Java prints doubles, on which scripts rely: `0.5`, `128.0`, `1.0E7`.
-fn java_double(value: f64) -> String {
+pub fn java_double(value: f64) -> String {
     if value == 0.0 || (1e-3..1e7).contains(&value.abs()) {
         let text = value.to_string();
         return if text.contains('.') { text } else { format!("{text}.0") };
@@ -141,8 +140,29 @@ fn context(spec: &AppSpec, task: &TaskId, enforce_role: bool) -> BTreeMap<String
     env
 }
 
-fn labels(spec: &AppSpec, env: &mut BTreeMap<String, String>) {
-    let kept = spec.labels.iter().filter(|(name, value)| {
+pub fn limits(of: Option<ResourceLimits>) -> (Option<CpuOrMemLimit>, Option<CpuOrMemLimit>) {
+    let limit = |limit: Option<Limit>| {
+        limit.map(|it| match it {
+            Limit::Unlimited => CpuOrMemLimit::Unlimited,
+            Limit::Amount(amount) => CpuOrMemLimit::Amount(amount),
+        })
+    };
+    let ResourceLimits { cpus, mem } = of.unwrap_or_default();
+    (limit(cpus), limit(mem))
+}
+
+pub fn network(spec: &AppSpec) -> TaskNetwork {
+    match &spec.networking {
+        Networking::Host { .. } => TaskNetwork::Host,
+        Networking::Bridge { .. } => TaskNetwork::Bridge,
+        Networking::Container { networks, .. } => {
+            TaskNetwork::Container(networks.iter().map(|it| it.name.clone()).collect())
+        }
+    }
+}
+
+pub fn label_variables(labels: &Labels, env: &mut BTreeMap<String, String>) {
+    let kept = labels.iter().filter(|(name, value)| {
         name.chars().count() < LABEL_NAME_MAX && value.chars().count() < LABEL_VALUE_MAX
     });
     let mut names = Vec::new();
@@ -155,7 +175,7 @@ fn labels(spec: &AppSpec, env: &mut BTreeMap<String, String>) {
 }
 
 /// Each run of characters that a variable cannot hold becomes one `_`.
-fn sanitised(name: &str) -> String {
+pub fn sanitised(name: &str) -> String {
     let mut text = String::with_capacity(name.len());
     let mut in_run = false;
     for c in name.chars() {
@@ -245,56 +265,49 @@ fn made_up_port(used: &BTreeSet<u16>, ids: &mut Ids) -> u16 {
     candidates.into_iter().find(|it| !used.contains(it)).unwrap_or(u16::MAX)
 }
 
-fn discovery(spec: &AppSpec, mappings: &[PortMapping], ports: &[Option<u16>]) -> Vec<DiscoveryPort> {
-    let each = |number: u16, name: &Option<String>, protocol: Protocol, labels: Labels| {
-        let protocols: &[Protocol] = match protocol {
-            Protocol::Tcp => &[Protocol::Tcp],
-            Protocol::Udp => &[Protocol::Udp],
-            Protocol::UdpTcp => &[Protocol::Udp, Protocol::Tcp],
-        };
-        protocols
-            .iter()
-            .map(|it| DiscoveryPort { number, name: name.clone(), protocol: *it, labels: labels.clone() })
-            .collect::<Vec<_>>()
+/// One entry for each protocol of a port.
+pub fn by_protocol(
+    number: u16,
+    name: Option<&str>,
+    protocol: Protocol,
+    labels: &Labels,
+) -> Vec<DiscoveryPort> {
+    let protocols: &[Protocol] = match protocol {
+        Protocol::Tcp => &[Protocol::Tcp],
+        Protocol::Udp => &[Protocol::Udp],
+        Protocol::UdpTcp => &[Protocol::Udp, Protocol::Tcp],
     };
-    match &spec.networking {
-        Networking::Host { ports: definitions, .. } => definitions
-            .iter()
-            .zip(ports)
-            .flat_map(|(it, host)| each(host.unwrap_or(it.port), &it.name, it.protocol, it.labels.clone()))
-            .collect(),
-        Networking::Bridge { .. } => mappings
-            .iter()
-            .flat_map(|it| {
-                let scope = if it.host_port.is_some() { "host" } else { "container" };
-                let mut labels = it.labels.clone();
-                labels.insert("network-scope".to_owned(), scope.to_owned());
-                each(it.host_port.unwrap_or(it.container_port), &it.name, it.protocol, labels)
-            })
-            .collect(),
-        Networking::Container { networks, .. } => {
-            let mut all = Vec::new();
-            for it in mappings {
-                let mut labels = it.labels.clone();
-                if let Some(port) = it.host_port {
-                    labels.insert("network-scope".to_owned(), "host".to_owned());
-                    all.extend(each(port, &it.name, it.protocol, labels));
-                    continue;
-                }
-                labels.insert("network-scope".to_owned(), "container".to_owned());
-                let names = networks
-                    .iter()
-                    .map(|network| &network.name)
-                    .filter(|name| it.network_names.is_empty() || it.network_names.contains(name));
-                for name in names {
-                    let mut labels = labels.clone();
-                    labels.insert("network-name".to_owned(), name.clone());
-                    all.extend(each(it.container_port, &it.name, it.protocol, labels));
+    let name = name.map(str::to_owned);
+    protocols
+        .iter()
+        .map(|it| DiscoveryPort { number, name: name.clone(), protocol: *it, labels: labels.clone() })
+        .collect()
+}
+
+/// Ports inside a network of its own: under the host port where there is one, else once for each network.
+pub fn discovery(spec: &AppSpec, mappings: &[PortMapping]) -> Vec<DiscoveryPort> {
+    let each = |number, it: &PortMapping, more: &[(&str, &str)]| {
+        let mut labels = it.labels.clone();
+        labels.extend(more.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
+        by_protocol(number, it.name.as_deref(), it.protocol, &labels)
+    };
+    let mut all = Vec::new();
+    for it in mappings {
+        match (it.host_port, &spec.networking) {
+            (Some(port), _) => all.extend(each(port, it, &[("network-scope", "host")])),
+            (None, Networking::Container { networks, .. }) => {
+                let names = networks.iter().map(|network| &network.name);
+                for name in
+                    names.filter(|name| it.network_names.is_empty() || it.network_names.contains(name))
+                {
+                    let more = [("network-scope", "container"), ("network-name", name)];
+                    all.extend(each(it.container_port, it, &more));
                 }
             }
-            all
+            (None, _) => all.extend(each(it.container_port, it, &[("network-scope", "container")])),
         }
     }
+    all
 }
 
 /// The port a check beside the task talks to: inside the container where it has a network of its own.
@@ -311,18 +324,17 @@ fn engine_port(spec: &AppSpec, port: CheckPort, ports: &[Option<u16>]) -> Option
     }
 }
 
-fn engine_health(spec: &AppSpec, it: &HealthCheck, ports: &[Option<u16>]) -> Option<EngineCheck> {
+/// `inside`: the number of a port as a check beside the task reaches it.
+pub fn engine_health(it: &HealthCheck, inside: impl Fn(CheckPort) -> Option<u16>) -> Option<EngineCheck> {
     let kind = match &it.kind {
         HealthKind::Command { shell } => EngineCheckKind::Command(CheckCommand::Shell(shell.clone())),
         HealthKind::Http { https, path, port, .. } => EngineCheckKind::Http {
             https: *https,
-            port: engine_port(spec, *port, ports)?,
+            port: inside(*port)?,
             path: path.clone().unwrap_or_else(|| "/".to_owned()),
             ipv6: it.ipv6,
         },
-        HealthKind::Tcp { port, .. } => {
-            EngineCheckKind::Tcp { port: engine_port(spec, *port, ports)?, ipv6: it.ipv6 }
-        }
+        HealthKind::Tcp { port, .. } => EngineCheckKind::Tcp { port: inside(*port)?, ipv6: it.ipv6 },
     };
     Some(EngineCheck {
         kind,
@@ -334,17 +346,15 @@ fn engine_health(spec: &AppSpec, it: &HealthCheck, ports: &[Option<u16>]) -> Opt
     })
 }
 
-fn engine_check(spec: &AppSpec, it: &Check, ports: &[Option<u16>]) -> Option<EngineCheck> {
+pub fn engine_check(it: &Check, inside: impl Fn(CheckPort) -> Option<u16>) -> Option<EngineCheck> {
     let kind = match &it.kind {
         CheckKind::Http { port, path } => EngineCheckKind::Http {
             https: false,
-            port: engine_port(spec, *port, ports)?,
+            port: inside(*port)?,
             path: path.clone().unwrap_or_else(|| "/".to_owned()),
             ipv6: false,
         },
-        CheckKind::Tcp { port } => {
-            EngineCheckKind::Tcp { port: engine_port(spec, *port, ports)?, ipv6: false }
-        }
+        CheckKind::Tcp { port } => EngineCheckKind::Tcp { port: inside(*port)?, ipv6: false },
         CheckKind::Exec(command) => EngineCheckKind::Command(command.clone()),
     };
     Some(EngineCheck {

@@ -18,6 +18,7 @@ mod backoff;
 mod constraint;
 mod deploy;
 mod edit;
+mod edit_pod;
 mod engine;
 mod health;
 mod history;
@@ -25,7 +26,9 @@ mod ids;
 mod index;
 mod kill;
 mod launch;
+mod launch_pod;
 mod lifecycle;
+mod parts;
 mod place;
 mod plan;
 mod policy;
@@ -137,9 +140,7 @@ impl Core {
             Command::EditGroup { group, update, create, force, dry_run } => {
                 self.edit_group(group, *update, create, force, dry_run)
             }
-            Command::EditPod { .. } => {
-                Reply::Refused(Refusal::BadRequest("pods are not there yet".to_owned()))
-            }
+            Command::EditPod { id, edit, force, origin } => self.edit_pod(id, edit, force, origin),
             Command::DeleteGroup { group, force } => self.delete_group(group, force),
             Command::EnforceRole { group, enforce } => self.enforce_role(group, enforce),
             Command::Kill { victims, scale, wipe, force } => self.kill(victims, scale, wipe, force),

@@ -13,13 +13,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use marathon_model::app::{AppSpec, UnreachableStrategy};
-use marathon_model::id::InstanceId;
+use marathon_model::id::{InstanceId, TaskId};
 use marathon_model::instance::{Condition, Goal, Instance, TaskFailure};
 use marathon_model::notice::What;
 use marathon_model::offer::{Call, Reason, TaskState, TaskStatus};
 use marathon_model::write::Write;
 
 use crate::Core;
+use crate::parts;
 use crate::timers::Timer;
 
 /// Status messages are cut to so many characters before they are stored or published.
@@ -64,7 +65,7 @@ impl Core {
         let condition = condition_of(&status);
         match self.world.instance(&status.task.instance).cloned() {
             None => self.on_unknown(&status, condition),
-            Some(it) if it.task.as_ref().is_none_or(|task| task.id != status.task) => {
+            Some(it) if it.task.as_ref().is_none_or(|task| !parts::is_about(task, &status.task)) => {
                 // An earlier start of the instance: it was given up, so it must not live on.
                 if !condition.is_terminal() && !condition.is_unreachable() {
                     self.kill_unknown(&status);
@@ -86,32 +87,48 @@ impl Core {
         }
     }
 
+    /// Of a pod everything that was started together goes, except where only this container is none of ours.
     fn kill_unknown(&mut self, status: &TaskStatus) {
-        self.world.call(Call::Kill { task: status.task.clone(), agent: status.agent.clone(), grace: None });
+        let whole = parts::whole(&status.task);
+        let present = self.world.instance(&whole.instance).and_then(|it| it.task.as_ref());
+        let alone = present.is_some_and(|it| it.id == whole && !parts::is_about(it, &status.task));
+        let task = if alone { status.task.clone() } else { whole };
+        self.world.call(Call::Kill { task, agent: status.agent.clone(), grace: None });
     }
 
     fn update(&mut self, before: &Arc<Instance>, status: &TaskStatus, condition: Condition) {
         // What has ended stays ended, and what an agent says late may be older than what is known.
         if before.condition.is_terminal() {
-            if is_hearsay(before.condition) && !condition.is_terminal() && !condition.is_unreachable() {
+            if may_live_on(before) && !condition.is_terminal() && !condition.is_unreachable() {
                 self.kill_unknown(status);
             }
-            return;
-        }
-        if is_step_back(before.condition, condition) {
             return;
         }
         let id = before.id.clone();
         let now = self.world.now;
         let mut next = Instance::clone(before);
         let Some(task) = next.task.as_mut() else { return };
-        let state_changed = task.state != Some(status.state);
-        task.state = Some(status.state);
+        let changed;
+        let condition = if task.parts.is_empty() {
+            if is_step_back(before.condition, condition) {
+                return;
+            }
+            changed = if task.state == Some(status.state) { Vec::new() } else { vec![task.id.clone()] };
+            task.state = Some(status.state);
+            if status.check.is_some() {
+                task.check = status.check;
+            }
+            condition
+        } else {
+            let news = parts::take_in(task, status, now.wall);
+            if news.is_old {
+                return;
+            }
+            changed = news.changed.iter().map(|at| parts::id_of(task, &task.parts[*at])).collect();
+            parts::condition(task.state)
+        };
         if !status.addresses.is_empty() {
             task.addresses.clone_from(&status.addresses);
-        }
-        if status.check.is_some() {
-            task.check = status.check;
         }
         task.unreachable_since = match condition {
             Condition::Unreachable => task.unreachable_since.or(status.unreachable_since).or(Some(now.wall)),
@@ -146,8 +163,8 @@ impl Core {
             }
             _ => self.world.timers.clear(&Timer::Launch(id.clone())),
         }
-        if state_changed {
-            self.publish_status(&next, status);
+        for task in changed {
+            self.publish_status(&next, task, status);
         }
         let health_before = before.healthy();
         self.store(before, next, condition, status);
@@ -157,16 +174,20 @@ impl Core {
         self.announce_health(&id, health_before);
     }
 
-    fn publish_status(&mut self, it: &Instance, status: &TaskStatus) {
+    fn publish_status(&mut self, it: &Instance, id: TaskId, status: &TaskStatus) {
         let Some(task) = &it.task else { return };
+        let ports = match &id.container {
+            Some(name) => parts::ports(self.spec_of(it).as_ref(), task, name),
+            None => task.ports.clone(),
+        };
         let agent = it.agent.as_deref();
         self.world.publish(What::StatusUpdate {
-            task: task.id.clone(),
+            task: id,
             agent: agent.map(|it| it.id.to_string()).unwrap_or_default(),
             host: agent.map_or_else(|| "unknown".to_owned(), |it| it.host.to_string()),
             state: status.state,
             message: cut(&status.message),
-            ports: task.ports.clone(),
+            ports,
             addresses: task.addresses.clone(),
             version: it.version,
         });
@@ -175,10 +196,16 @@ impl Core {
     /// Stores the new state and draws the consequences of an end.
     fn store(&mut self, before: &Instance, next: Instance, condition: Condition, status: &TaskStatus) {
         let id = next.id.clone();
+        let ends = before.task.as_ref().is_some_and(|task| match task.parts.is_empty() {
+            true => condition.is_terminal(),
+            false => parts::may_be_first_failure(task, status),
+        });
+        if ends {
+            self.note_failure(&next, status);
+        }
         if condition.is_terminal() {
             crate::agents::give_back(&mut self.world, &next, condition);
             self.world.timers.forget(&id, next.health.len());
-            self.note_failure(&next, status);
             self.delay_after(&next, status);
             if next.goal == Goal::Decommissioned {
                 // The event of the end is published although the record goes at once.
@@ -193,9 +220,13 @@ impl Core {
                 return;
             }
             self.set_unreachable_timer(&next);
-        } else if before.condition.is_unreachable() && next.goal != Goal::Running {
-            // It is back and not wanted: say so again.
-            self.send_kill(&next);
+        } else {
+            let back = before.condition.is_unreachable();
+            let broken = next.task.as_ref().is_some_and(parts::is_broken);
+            // Back and not wanted, or the rest of a pod of which a container ended: say so (again).
+            if back && next.goal != Goal::Running || broken && (back || !self.is_told_to_end(&next)) {
+                self.send_kill(&next);
+            }
         }
         let progressed = matches!(condition, Condition::Staging | Condition::Starting | Condition::Running)
             && condition != before.condition;
@@ -220,15 +251,14 @@ impl Core {
         // The engine killed it for its health: the user wants to read why.
         let unhealthy = status.reason == Some(Reason::HealthCheckUnhealthy);
         if failed || unhealthy && it.goal == Goal::Running {
-            self.record_failure(it, status.state, &status.message);
+            self.record_failure(it, &status.task, status.state, &status.message);
         }
     }
 
-    pub(crate) fn record_failure(&mut self, it: &Instance, state: TaskState, message: &str) {
-        let Some(task) = &it.task else { return };
+    pub(crate) fn record_failure(&mut self, it: &Instance, task: &TaskId, state: TaskState, message: &str) {
         let failure = Arc::new(TaskFailure {
             spec: it.spec().clone(),
-            task: task.id.clone(),
+            task: task.clone(),
             state,
             message: cut(message),
             host: it.agent.as_ref().map_or_else(|| "unknown".into(), |agent| agent.host.clone()),
@@ -308,9 +338,9 @@ impl Core {
         if matches!(it.condition, Condition::Provisioned | Condition::Staging | Condition::Starting) {
             self.world.view.counters.launches_overdue += 1;
             self.send_kill(&it);
-            let task =
-                it.task.as_ref().map(|task| (task.id.clone(), it.agent.as_ref().map(|it| it.id.clone())));
-            self.world.call(Call::Reconcile(task.into_iter().collect()));
+            let agent = it.agent.as_ref().map(|it| it.id.clone());
+            let tasks = it.task.as_ref().map(parts::live_ids).unwrap_or_default();
+            self.world.call(Call::Reconcile(tasks.into_iter().map(|it| (it, agent.clone())).collect()));
         }
     }
 
@@ -332,7 +362,11 @@ impl Core {
     }
 
     pub(crate) fn is_being_killed(&self, it: &Instance) -> bool {
-        it.condition == Condition::Killing || self.world.timers.is_set(&Timer::Kill(it.id.clone()))
+        it.condition == Condition::Killing || self.is_told_to_end(it)
+    }
+
+    fn is_told_to_end(&self, it: &Instance) -> bool {
+        self.world.timers.is_set(&Timer::Kill(it.id.clone()))
     }
 
     /// Gives an instance the goal to end. What never ran, or has ended, is forgotten at once.
@@ -378,20 +412,22 @@ impl Core {
 
 /// Whether an end was declared by a master that had lost track, rather than seen by an agent. The task may
 /// have lived on, and must not.
-fn is_hearsay(end: Condition) -> bool {
-    matches!(end, Condition::Unknown | Condition::Gone | Condition::Dropped)
+fn may_live_on(ended: &Instance) -> bool {
+    let is_hearsay = |end| matches!(end, Condition::Unknown | Condition::Gone | Condition::Dropped);
+    let parts = ended.task.iter().flat_map(|it| &it.parts);
+    is_hearsay(ended.condition) || parts.into_iter().any(|it| is_hearsay(parts::condition(it.state)))
 }
 
 /// Whether a task that has come as far as `before` is said to be where it was earlier. Reconciliation tells
 /// the latest state at once, while the updates of an agent arrive one by one.
-fn is_step_back(before: Condition, condition: Condition) -> bool {
+pub(crate) fn is_step_back(before: Condition, condition: Condition) -> bool {
     use Condition::*;
     const WAY: [Condition; 5] = [Provisioned, Staging, Starting, Running, Killing];
     let place = |it: Condition| WAY.iter().position(|step| *step == it);
     place(before).zip(place(condition)).is_some_and(|(before, now)| now < before)
 }
 
-fn cut(message: &str) -> Arc<str> {
+pub(crate) fn cut(message: &str) -> Arc<str> {
     match message.char_indices().nth(MESSAGE_MAX) {
         Some((end, _)) => message[..end].into(),
         None => message.into(),

@@ -21,6 +21,7 @@ use marathon_model::view::{Mismatch, View};
 
 use crate::Core;
 use crate::constraint::{self, Places};
+use crate::parts;
 use crate::policy::Policy;
 use crate::pool::{Pool, port_wishes};
 use crate::timers::Timer;
@@ -158,15 +159,15 @@ impl Core {
         let incarnation = instance.incarnation + 1;
         let task = TaskId { instance: instance.id.clone(), container: None, incarnation };
         let prefix = &self.policy.env_vars_prefix;
-        let mut launch = crate::launch::build(
-            spec,
-            task.clone(),
-            agent,
-            &ports,
-            prefix,
-            candidate.enforce_role,
-            &mut self.ids,
-        );
+        let enforce_role = candidate.enforce_role;
+        let mut launch = match &spec.pod {
+            None => {
+                crate::launch::build(spec, task.clone(), agent, &ports, prefix, enforce_role, &mut self.ids)
+            }
+            Some(pod) => {
+                crate::launch_pod::build(spec, pod, task.clone(), agent, &ports, prefix, enforce_role)
+            }
+        };
         launch.role = instance.role.clone();
         let now = self.world.now;
         let next = Instance {
@@ -177,7 +178,7 @@ impl Core {
             incarnation,
             agent: Some(agent.clone()),
             task: Some(Task {
-                id: task.clone(),
+                id: task,
                 state: None,
                 staged_at: now.wall,
                 started_at: None,
@@ -186,25 +187,31 @@ impl Core {
                 addresses: Vec::new(),
                 check: None,
                 unreachable_since: None,
-                parts: Vec::new(),
+                parts: spec.pod.iter().flat_map(|it| parts::fresh(it, now.wall)).collect(),
             }),
-            health: vec![Default::default(); spec.health_checks.len()],
+            health: vec![Default::default(); spec.check_count()],
             ready: false,
             ..instance.clone()
         };
         self.world
             .timers
             .set(Timer::Launch(instance.id.clone()), now.tick + self.policy.task_launch_confirm_timeout);
-        self.world.publish(What::StatusUpdate {
-            task,
-            agent: agent.id.to_string(),
-            host: agent.host.to_string(),
-            state: TaskState::Staging,
-            message: "".into(),
-            ports: launch.host_ports.clone(),
-            addresses: Vec::new(),
-            version: spec.version,
-        });
+        for task in next.task.as_ref().map(parts::task_ids).unwrap_or_default() {
+            let ports = match (&task.container, &next.task) {
+                (Some(name), Some(whole)) => parts::ports(Some(spec), whole, name),
+                _ => launch.host_ports.clone(),
+            };
+            self.world.publish(What::StatusUpdate {
+                task,
+                agent: agent.id.to_string(),
+                host: agent.host.to_string(),
+                state: TaskState::Staging,
+                message: "".into(),
+                ports,
+                addresses: Vec::new(),
+                version: spec.version,
+            });
+        }
         self.world.put_instance(next);
         self.progress(spec);
         launch

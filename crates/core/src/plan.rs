@@ -129,11 +129,15 @@ pub fn steps(
     depths: &BTreeMap<SpecId, u32>,
     victims: &BTreeMap<SpecId, Vec<InstanceId>>,
 ) -> Vec<Step> {
-    let action = |kind, app: &SpecId| Action { kind, app: app.clone(), pod: false, victims: Vec::new() };
+    let action = |kind, change: &AppChange| {
+        let spec = change.after.as_ref().or(change.before.as_ref());
+        let pod = spec.is_some_and(|it| it.is_pod());
+        Action { kind, app: change.id.clone(), pod, victims: Vec::new() }
+    };
     let stop =
-        changes.iter().filter(|it| it.after.is_none()).map(|it| action(ActionKind::StopApplication, &it.id));
+        changes.iter().filter(|it| it.after.is_none()).map(|it| action(ActionKind::StopApplication, it));
     let start = changes.iter().filter(|it| it.before.is_none() && it.after.is_some());
-    let start = start.map(|it| action(ActionKind::StartApplication, &it.id));
+    let start = start.map(|it| action(ActionKind::StartApplication, it));
     let mut steps = vec![Step { actions: stop.collect() }, Step { actions: start.collect() }];
     let mut layers: BTreeMap<u32, Vec<Action>> = BTreeMap::new();
     for change in changes {
@@ -149,7 +153,7 @@ pub fn steps(
                 Change::None => continue,
             },
         };
-        let mut action = action(kind, &change.id);
+        let mut action = action(kind, change);
         if kind == ActionKind::ScaleApplication {
             action.victims = victims.get(&change.id).cloned().unwrap_or_default();
         }

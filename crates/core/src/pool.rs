@@ -143,6 +143,9 @@ pub enum PortWish {
 /// What the networking of an app asks for, in the order of its declaration.
 pub fn port_wishes(spec: &AppSpec) -> Vec<PortWish> {
     let exactly = |port: u16| if port == 0 { PortWish::Any } else { PortWish::Exactly(port) };
+    if let Some(pod) = &spec.pod {
+        return pod.endpoints().map(|(_, it)| it.host_port.map_or(PortWish::None, exactly)).collect();
+    }
     match &spec.networking {
         Networking::Host { ports, require_ports: true } => ports.iter().map(|it| exactly(it.port)).collect(),
         Networking::Host { ports, require_ports: false } => vec![PortWish::Any; ports.len()],

@@ -5,5 +5,6 @@ mod agents;
 mod deployments;
 mod groups;
 mod instances;
+mod pods;
 mod restarts;
 mod rig;

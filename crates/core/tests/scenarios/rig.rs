@@ -6,13 +6,14 @@ pub use std::time::Duration;
 pub use marathon_core::{Core, Policy};
 pub use marathon_model::act::{Act, Batch};
 pub use marathon_model::app::*;
-pub use marathon_model::command::{Command, Refusal, Reply, Victims};
+pub use marathon_model::command::{Command, Origin, PodEdit, Refusal, Reply, Victims};
 pub use marathon_model::deployment::ActionKind;
 pub use marathon_model::event::{Event, ProbeOutcome, ProbeResult};
 pub use marathon_model::id::*;
-pub use marathon_model::instance::Condition;
+pub use marathon_model::instance::{Condition, Instance};
 pub use marathon_model::notice::{StepNews, What};
 pub use marathon_model::offer::*;
+pub use marathon_model::pod::*;
 pub use marathon_model::resources::*;
 pub use marathon_model::time::*;
 pub use marathon_model::update::*;
@@ -150,19 +151,25 @@ impl Rig {
                 match call {
                     Call::Accept { operations, .. } => {
                         for launch in Operation::launches(&operations).cloned().collect::<Vec<_>>() {
-                            let task = launch.task.clone();
-                            assert!(
-                                self.tasks.insert(task.clone(), launch).is_none(),
-                                "{task} launched twice"
-                            );
-                            if !self.mute {
-                                self.say(&task, TaskState::Running);
+                            for (task, launch) in each_task(launch) {
+                                assert!(
+                                    self.tasks.insert(task.clone(), launch).is_none(),
+                                    "{task} launched twice"
+                                );
+                                if !self.mute {
+                                    self.say(&task, TaskState::Running);
+                                }
                             }
                         }
                         self.offer();
                     }
+                    // Of a pod all containers go.
                     Call::Kill { task, .. } => {
-                        if self.tasks.remove(&task).is_some() {
+                        let is_meant =
+                            |it: &TaskId| *it == task || TaskId { container: None, ..it.clone() } == task;
+                        let meant: Vec<_> = self.tasks.keys().filter(|it| is_meant(it)).cloned().collect();
+                        for task in meant {
+                            self.tasks.remove(&task);
                             self.say(&task, TaskState::Killed);
                         }
                     }
@@ -220,6 +227,7 @@ impl Rig {
             resources: vec![
                 any(Amount::Cpus(Milli(self.cpus * 1000 - used))),
                 any(Amount::Mem(Milli::from_whole(1_000_000))),
+                any(Amount::Disk(Milli::from_whole(1_000_000))),
                 any(Amount::Ports(vec![PortRange { first: 31000, last: 39000 }])),
             ],
             attributes: Default::default(),
@@ -286,6 +294,15 @@ impl Rig {
         self.take(batch);
         self.subscribe(false);
     }
+}
+
+/// What is started under each id: one task, or the containers of a pod.
+fn each_task(launch: Launch) -> Vec<(TaskId, Launch)> {
+    if launch.containers.is_empty() {
+        return vec![(launch.task.clone(), launch)];
+    }
+    let part = |it: &ContainerLaunch| Launch { resources: it.resources, ..launch.clone() };
+    launch.containers.iter().map(|it| (it.task.clone(), part(it))).collect()
 }
 
 /// The writes of which something is left, as a store would give them back.

@@ -18,6 +18,8 @@ use marathon_model::write::{Delay, Write};
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+mod pod;
+
 pub struct Draw(ChaCha8Rng);
 
 impl Draw {
@@ -199,10 +201,36 @@ impl Draw {
                 pull_secret: it.maybe(Draw::text),
             }),
             volumes: self.some(Draw::volume),
-            linux: self.maybe(|it| LinuxInfo {
-                seccomp: it.maybe(|it| Seccomp { profile: it.maybe(Draw::text), unconfined: it.flag() }),
-                ipc: it.maybe(|it| Ipc { private: it.flag(), shm_size: it.maybe(Draw::small) }),
-            }),
+            linux: self.maybe(Draw::linux),
+        }
+    }
+
+    fn linux(&mut self) -> LinuxInfo {
+        LinuxInfo {
+            seccomp: self.maybe(|it| Seccomp { profile: it.maybe(Draw::text), unconfined: it.flag() }),
+            ipc: self.maybe(|it| Ipc { private: it.flag(), shm_size: it.maybe(Draw::small) }),
+        }
+    }
+
+    fn env_value(&mut self) -> EnvValue {
+        if self.flag() { EnvValue::Text(self.text()) } else { EnvValue::Secret(self.text()) }
+    }
+
+    fn fetch(&mut self) -> Fetch {
+        Fetch {
+            uri: self.text(),
+            extract: self.flag(),
+            executable: self.flag(),
+            cache: self.flag(),
+            dest_path: self.maybe(Draw::text),
+        }
+    }
+
+    fn check_result(&mut self) -> CheckResult {
+        match self.0.random_range(0..3) {
+            0 => CheckResult::Http { status: self.port() },
+            1 => CheckResult::Tcp { succeeded: self.flag() },
+            _ => CheckResult::Command { exit_code: self.small() as i32 },
         }
     }
 
@@ -245,16 +273,13 @@ impl Draw {
 
     pub fn app(&mut self) -> AppSpec {
         AppSpec {
-            pod: None,
+            // Seldom: a pod is as large as all the rest.
+            pod: if self.0.random_bool(0.2) { Some(self.pod()) } else { None },
             id: self.path(),
             cmd: self.maybe(Draw::text),
             args: self.some(Draw::text),
             user: self.maybe(Draw::text),
-            env: self.map(
-                |it| {
-                    if it.flag() { EnvValue::Text(it.text()) } else { EnvValue::Secret(it.text()) }
-                },
-            ),
+            env: self.map(Draw::env_value),
             secrets: self.labels(),
             labels: self.labels(),
             executor: self.text(),
@@ -265,13 +290,7 @@ impl Draw {
             executor_resources: self.maybe(Draw::amounts),
             constraints: self.some(Draw::constraint),
             accepted_resource_roles: self.maybe(|it| it.some(Draw::arc)),
-            fetch: self.some(|it| Fetch {
-                uri: it.text(),
-                extract: it.flag(),
-                executable: it.flag(),
-                cache: it.flag(),
-                dest_path: it.maybe(Draw::text),
-            }),
+            fetch: self.some(Draw::fetch),
             networking: self.networking(),
             container: self.maybe(Draw::container),
             health_checks: self.some(Draw::health_check),
@@ -355,13 +374,9 @@ impl Draw {
             resources: self.amounts(),
             ports: self.some(Draw::port),
             addresses: self.some(|it| IpAddress { address: it.arc(), ipv6: it.flag() }),
-            check: self.maybe(|it| match it.0.random_range(0..3) {
-                0 => CheckResult::Http { status: it.port() },
-                1 => CheckResult::Tcp { succeeded: it.flag() },
-                _ => CheckResult::Command { exit_code: it.small() as i32 },
-            }),
+            check: self.maybe(Draw::check_result),
             unreachable_since: self.maybe(Draw::time),
-            parts: Vec::new(),
+            parts: self.some(Draw::part),
         }
     }
 
@@ -423,7 +438,7 @@ impl Draw {
                 actions: it.some(|it| Action {
                     kind: it.pick(&kinds),
                     app: it.path(),
-                    pod: false,
+                    pod: it.flag(),
                     victims: it.some(Draw::instance_id),
                 }),
             }),
