@@ -195,6 +195,8 @@ proptest! {
         let _ = group(body.as_bytes(), &path("/a"));
         let _ = enforce_role(body.as_bytes());
         let _ = kill_ids(body.as_bytes());
+        let _ = marathon_request::pod(body.as_bytes());
+        let _ = marathon_request::instance_ids(body.as_bytes());
     }
 
     #[test]

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 const BODIES: u64 = 600;
 
 /// Every call that takes a body, with ids that the bodies use as well.
-const CALLS: [(&str, &str); 19] = [
+const CALLS: [(&str, &str); 22] = [
     ("POST", "/v2/apps"),
     ("POST", "/v2/apps?dryRun=true"),
     ("PUT", "/v2/apps"),
@@ -28,6 +28,9 @@ const CALLS: [(&str, &str); 19] = [
     ("PUT", "/v2/groups/shop?force=true"),
     ("PUT", "/v2/groups/shop?dryRun=true"),
     ("PATCH", "/v2/groups/shop"),
+    ("POST", "/v2/pods?force=true"),
+    ("PUT", "/v2/pods/shop/pod?force=true"),
+    ("DELETE", "/v2/pods/shop/pod::instances"),
     ("POST", "/v2/tasks/delete"),
     ("POST", "/v2/tasks/delete?scale=true&force=true"),
     ("DELETE", "/v2/apps/shop/cart/tasks?scale=true&force=true"),
