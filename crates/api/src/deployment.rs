@@ -57,11 +57,6 @@ pub(crate) fn write_step(json: &mut Json, step: &Step) {
 }
 
 fn write_action(json: &mut Json, action: &Action) {
-    if action.pod {
-        json.key("action").string(action.kind.pod_name());
-        json.key("pod").string(action.app.as_str());
-    } else {
-        json.key("action").string(action.kind.name());
-        json.key("app").string(action.app.as_str());
-    }
+    json.key("action").string(action.name());
+    json.key(if action.pod { "pod" } else { "app" }).string(action.app.as_str());
 }

@@ -198,7 +198,7 @@ fn write_container(
         None => TaskState::Staging,
     };
     let since = part.map_or(instance.since, |it| it.since);
-    let started = part.is_some_and(|it| it.started_at.is_some());
+    let runs = part.is_some_and(|it| it.started_at.is_some()) && !is_terminal(state);
     let message = part.and_then(|it| it.message.as_deref()).filter(|it| !it.is_empty());
     json.object(|json| {
         json.key("name").string(&container.name);
@@ -206,7 +206,7 @@ fn write_container(
         json.key("statusSince").time(since);
         json.key("conditions").open(b'[');
         if let Some(health) = health
-            && started
+            && runs
         {
             write_health(json, health, instance.since);
         }
@@ -215,7 +215,7 @@ fn write_container(
             let id = TaskId { container: Some(container.name.clone()), ..task.id.clone() };
             json.key("containerId").shown(id);
         }
-        let known = health.and_then(Health::alive).filter(|_| started);
+        let known = health.and_then(Health::alive).filter(|_| runs);
         let checked = checked_endpoint(container, pod);
         json.key("endpoints").array(container.endpoints.iter().zip(ports), |json, (endpoint, port)| {
             json.object(|json| {

@@ -70,6 +70,12 @@ impl ActionKind {
     }
 }
 
+impl Action {
+    pub fn name(&self) -> &'static str {
+        if self.pod { self.kind.pod_name() } else { self.kind.name() }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AppChange {
     pub id: SpecId,

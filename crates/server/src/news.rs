@@ -144,7 +144,7 @@ fn actions(plan: &Deployment, step: &Step) -> String {
     const SHOWN_MAX: usize = 5;
     let mut text = step.actions.iter().take(SHOWN_MAX).fold(String::new(), |text, it| {
         let separator = if text.is_empty() { "" } else { ", " };
-        format!("{text}{separator}{} {}", it.kind.name(), it.app)
+        format!("{text}{separator}{} {}", it.name(), it.app)
     });
     let rest = plan.affected().len().saturating_sub(step.actions.len().min(SHOWN_MAX));
     if rest > 0 {

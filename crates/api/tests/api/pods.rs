@@ -77,7 +77,7 @@ fn parts(states: [Option<TaskState>; 2]) -> Vec<Part> {
             name: (*name).into(),
             state,
             since: at(3),
-            started_at: (state == Some(TaskState::Running)).then(|| at(3)),
+            started_at: state.filter(|it| *it > TaskState::Starting).map(|_| at(3)),
             message: None,
             check: None,
         })
@@ -278,7 +278,7 @@ fn instances_in_every_condition() {
             Condition::Killing,
             [Some(Killing), Some(Killed)],
             vec![],
-            "TERMINAL, -: TASK_KILLING - takes, TASK_KILLED - takes nothing",
+            "TERMINAL, -: TASK_KILLING false takes, TASK_KILLED - takes nothing",
         ),
         (
             Condition::Failed,
