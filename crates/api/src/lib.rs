@@ -6,7 +6,7 @@
 //! embed  info_app  task  stats           a definition with what is known of it: counts, tasks, …
 //! pod_status                             how the instances of a pod fare
 //! apps  pods  cache  group  deployment  queue  bodies of GET, from a `View`
-//! reply  error                           bodies of changes, from a `Reply` or a `Refusal`
+//! reply  error  preview                  bodies of changes, from a `Reply`, a `Refusal` or a `Preview`
 //! event  about                           the event stream; info, leader, ping
 //! ```
 //! Everything is in the form of 1.11: its key order, doubles with a fraction, unset fields left out.
@@ -33,6 +33,7 @@ pub mod json;
 pub mod pod;
 mod pod_status;
 pub mod pods;
+pub mod preview;
 pub mod queue;
 pub mod reply;
 pub mod singles;

@@ -162,6 +162,15 @@ pub fn forget_all(world: &mut World) {
     world.changed = true;
 }
 
+/// Of a view that came from elsewhere, for a copy of a core.
+pub fn reindex(world: &mut World) {
+    let seen: Vec<Arc<AgentSeen>> = world.view.agents.values().cloned().collect();
+    for it in seen {
+        world.agents.by_offer.insert(it.offer.id.clone(), it.offer.agent.clone());
+        world.agents.by_age.insert((it.at, it.offer.agent.clone()));
+    }
+}
+
 fn unlist(world: &mut World, seen: &AgentSeen) {
     world.agents.by_offer.remove(&seen.offer.id);
     world.agents.by_age.remove(&(seen.at, seen.offer.agent.clone()));

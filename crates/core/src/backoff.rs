@@ -52,6 +52,9 @@ impl Core {
             it.condition,
             Condition::Error | Condition::Failed | Condition::Dropped | Condition::Gone | Condition::Finished
         );
+        if counts || status.reason == Some(Reason::HealthCheckUnhealthy) {
+            self.count_failure(it, &format!("{:?}: {}", it.condition, status.message));
+        }
         if !counts || it.goal != Goal::Running || it.config != spec.config {
             return;
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use marathon_model::app::AppSpec;
 use marathon_model::command::{Refusal, Reply, Violation};
-use marathon_model::deployment::{Action, ActionKind, AppChange, Deployment, GroupChange, Step};
+use marathon_model::deployment::{Action, ActionKind, AppChange, Cause, Deployment, GroupChange, Step};
 use marathon_model::group::Group;
 use marathon_model::id::{DeploymentId, GroupId, InstanceId, SpecId};
 use marathon_model::notice::{StepNews, What};
@@ -29,6 +29,11 @@ pub struct Draft {
     pub about: GroupId,
     pub force: bool,
     pub dry_run: bool,
+    /// It puts back what another deployment changed: the server's default guard is not for that, or a roll
+    /// back that fails would be rolled back in turn.
+    pub undoes: bool,
+    /// The deployment that gave up and is undone.
+    pub cause: Option<Cause>,
     /// Groups may change how they give out roles only where no service changes along with that.
     pub roles_apart: bool,
 }
@@ -66,6 +71,7 @@ impl Core {
             self.world.view.counters.deployments_dismissed += 1;
             return Err(Refusal::TooManyDeployments { limit: self.policy.max_running_deployments });
         }
+        let guard = self.guard_of(&draft)?;
         self.add_groups(&mut draft, version);
         self.assign_service_ports(&mut draft)?;
         let changes = self.stamp(&draft, version);
@@ -90,7 +96,18 @@ impl Core {
         let id = self.ids.deployment(self.world.now.wall);
         self.world.view.counters.deployments += 1;
         let began_at = self.world.now.wall;
-        let plan = Deployment { id, version, steps, current: 0, changes, group_changes, began_at };
+        let plan = Deployment {
+            id,
+            version,
+            steps: steps.into(),
+            current: 0,
+            changes: changes.into(),
+            group_changes,
+            began_at,
+            guard,
+            failures: 0,
+            cause: draft.cause.take(),
+        };
         self.begin(plan);
         Ok(Ok(Accepted { version, deployment: id }))
     }
@@ -302,6 +319,7 @@ impl Core {
             return;
         }
         let id = plan.id;
+        self.watch_deadline(&plan);
         self.world.put_deployment(plan.clone());
         self.announce_step(&plan, StepNews::Began);
         self.advance(id);
@@ -329,7 +347,7 @@ impl Core {
                 self.world.publish(What::DeploymentSucceeded { plan });
                 return;
             }
-            self.world.put_deployment(next.clone());
+            self.world.move_deployment(next.clone());
             self.announce_step(&next, StepNews::Began);
         }
     }
@@ -347,7 +365,7 @@ impl Core {
     }
 
     /// Whether what an action wants is the case. Asked of the present, so it holds after a restart too.
-    fn is_done(&self, action: &Action) -> bool {
+    pub(crate) fn is_done(&self, action: &Action) -> bool {
         let Some(app) = self.world.app(&action.app) else { return true };
         let ending = app.tally.sum().ending;
         let Some(spec) = &app.spec else { return ending == 0 };
@@ -418,7 +436,7 @@ impl Core {
 }
 
 /// The text of a refusal in `group_change_failed`.
-fn reason(refusal: &Refusal) -> String {
+pub(crate) fn reason(refusal: &Refusal) -> String {
     match refusal {
         Refusal::Locked { .. } => "App is locked by one or more deployments.".to_owned(),
         Refusal::Invalid(violations) => {

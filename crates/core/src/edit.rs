@@ -350,6 +350,8 @@ impl Draft {
             about: GroupId::root(),
             force: false,
             dry_run: false,
+            undoes: false,
+            cause: None,
             roles_apart: false,
         }
     }
@@ -384,12 +386,12 @@ fn draft_removal(world: &World, draft: &mut Draft, id: &GroupId) {
 /// Puts back what a deployment changed, and nothing else. Definitions come back with the names of their
 /// configurations, so instances that still run them are kept.
 pub fn undo(world: &World, plan: &Deployment) -> Draft {
-    let about = match plan.changes.as_slice() {
+    let about = match &*plan.changes {
         [only] => only.id.parent(),
         _ => GroupId::root(),
     };
-    let mut draft = Draft { about, force: true, ..Draft::default_at_root() };
-    for change in &plan.changes {
+    let mut draft = Draft { about, force: true, undoes: true, ..Draft::default_at_root() };
+    for change in plan.changes.iter() {
         if change.before.is_some() {
             draft.returning.insert(change.id.clone());
         }

@@ -262,6 +262,7 @@ impl Core {
             self.record_failure(&it, &task.id, TaskState::Killed, &message);
         }
         self.world.publish(What::UnhealthyKilled { instance: it.clone(), reason: cause.to_string() });
+        self.count_failure(&it, &message);
         self.world.begin_health_kill(&it.id);
         self.send_kill(&it);
     }

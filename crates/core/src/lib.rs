@@ -6,8 +6,9 @@
 //!  offers   ┘             apps     deployments       └ acts ───► replies, calls, probes, events
 //! ```
 //! No clock, no random source, no file, no async: time and seed are handed in. Reading order: `world`
-//! and `index` (the state), `edit` and `deploy` (what users change), `plan`, `settle` and `rollout` (what
-//! follows), `place`, `launch` (offers), `lifecycle`, `health`, `backoff` (tasks), `engine`, `restore`, `audit`.
+//! and `index` (the state), `edit` and `deploy` (what users change), `plan`, `guard`, `settle` and `rollout`
+//! (what follows), `place`, `launch` (offers), `lifecycle`, `health`, `backoff` (tasks), `engine`, `restore`,
+//! `preview`, `audit`.
 //!
 //! The step is total: no input makes it fail or block. A write the store cannot confirm ends the term; the
 //! core is dropped and restored from the store, so there are no repair paths in here.
@@ -20,6 +21,7 @@ mod deploy;
 mod edit;
 mod edit_pod;
 mod engine;
+mod guard;
 mod health;
 mod history;
 mod ids;
@@ -33,6 +35,7 @@ mod place;
 mod plan;
 mod policy;
 mod pool;
+mod preview;
 mod queue;
 mod restore;
 mod rollout;
@@ -47,6 +50,7 @@ use std::time::Duration;
 
 use marathon_model::act::{Act, Batch};
 use marathon_model::command::{Command, Refusal, Reply};
+use marathon_model::deployment::GuardUpdate;
 use marathon_model::event::{Event, ProbeKey};
 use marathon_model::id::SpecId;
 use marathon_model::time::{Now, Tick};
@@ -54,6 +58,7 @@ use marathon_model::view::View;
 use marathon_model::write::Write;
 
 pub use policy::Policy;
+pub use preview::preview;
 pub use rollout::Bounds;
 
 use ids::Ids;
@@ -75,6 +80,8 @@ pub struct Core {
     last_revive: Option<Tick>,
     /// The app whose instance was placed last; the next offer begins behind it.
     last_served: Option<SpecId>,
+    /// What the command that is being carried out asks for of a guard.
+    guard: Option<GuardUpdate>,
 }
 
 impl Core {
@@ -92,6 +99,7 @@ impl Core {
             offers_wanted: false,
             last_revive: None,
             last_served: None,
+            guard: None,
         }
     }
 
@@ -145,6 +153,12 @@ impl Core {
             Command::EnforceRole { group, enforce } => self.enforce_role(group, enforce),
             Command::Kill { victims, scale, wipe, force } => self.kill(victims, scale, wipe, force),
             Command::CancelDeployment { id, force } => self.cancel(id, force),
+            Command::Guarded { guard, command } => {
+                self.guard = Some(guard);
+                let reply = self.obey(*command);
+                self.guard = None;
+                reply
+            }
             Command::ResetDelay { app } => match self.world.queue.contains(&app) {
                 true => {
                     self.reset_delay(&app);
@@ -164,6 +178,7 @@ impl Core {
                 Timer::Delay(id) => self.on_delay_timer(&id),
                 Timer::Health(id, check) => self.on_health_timer(&id, check),
                 Timer::Readiness(id) => self.on_readiness_timer(&id),
+                Timer::Deadline(id) => self.on_deadline(id),
                 Timer::Reconcile => self.reconcile(),
                 Timer::Revive => self.revive(),
             }
@@ -171,6 +186,7 @@ impl Core {
     }
 
     fn finish_reply(&mut self, from: marathon_model::id::RequestId, reply: Reply) -> Batch {
+        self.end_broken();
         self.settle_all();
         self.world.out.acts.push(Act::Reply(from, reply));
         self.finish()
@@ -178,6 +194,7 @@ impl Core {
 
     /// Draws all consequences and hands out the batch.
     fn finish(&mut self) -> Batch {
+        self.end_broken();
         self.settle_all();
         self.tune_offers();
         self.prune();

@@ -337,6 +337,7 @@ impl Core {
         let Some(it) = self.world.instance(id).cloned() else { return };
         if matches!(it.condition, Condition::Provisioned | Condition::Staging | Condition::Starting) {
             self.world.view.counters.launches_overdue += 1;
+            self.count_failure(&it, "it did not start in time");
             self.send_kill(&it);
             let agent = it.agent.as_ref().map(|it| it.id.clone());
             let tasks = it.task.as_ref().map(parts::live_ids).unwrap_or_default();

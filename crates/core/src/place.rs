@@ -142,7 +142,7 @@ impl Core {
         after.chain(all.range(..=last)).cloned().collect()
     }
 
-    fn next_waiting(&self, id: &SpecId) -> Option<Arc<Instance>> {
+    pub(crate) fn next_waiting(&self, id: &SpecId) -> Option<Arc<Instance>> {
         let uuid = self.world.index.get(id)?.waiting.first()?;
         self.world.app(id)?.instances.get(uuid).cloned()
     }

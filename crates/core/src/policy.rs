@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use marathon_model::deployment::GuardUpdate;
 use marathon_spec::Rules;
 
 #[derive(Debug, Clone)]
@@ -24,6 +25,8 @@ pub struct Policy {
     /// Old versions kept of each app, of each group and of the tree.
     pub max_versions: usize,
     pub max_running_deployments: usize,
+    /// When deployments give up by themselves, where a request does not say.
+    pub guard: GuardUpdate,
     pub env_vars_prefix: String,
     pub maintenance_mode: bool,
     pub draining: Duration,
@@ -48,6 +51,7 @@ impl Default for Policy {
             local_port_max: 20_000,
             max_versions: 50,
             max_running_deployments: 100,
+            guard: GuardUpdate::default(),
             env_vars_prefix: String::new(),
             maintenance_mode: true,
             draining: Duration::ZERO,

@@ -40,6 +40,18 @@ impl Pool {
         short
     }
 
+    /// How much there is of what an offer is short of; `None` where that is no amount.
+    pub fn amount(&self, short: Mismatch, roles: &[Role]) -> Option<Milli> {
+        let kind = match short {
+            Mismatch::InsufficientCpus => cpus,
+            Mismatch::InsufficientMemory => mem,
+            Mismatch::InsufficientDisk => disk,
+            Mismatch::InsufficientGpus => gpus,
+            _ => return None,
+        };
+        Some(self.sum(roles, kind))
+    }
+
     pub fn has_role(&self, roles: &[Role]) -> bool {
         self.resources.iter().any(|it| roles.contains(&it.role))
     }

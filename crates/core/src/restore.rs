@@ -38,6 +38,7 @@ impl Core {
 
     /// Sets the timers that the store does not hold and looks at every app once.
     fn resume(&mut self) {
+        self.watch_deadlines();
         let ids: Vec<SpecId> = self.world.view.apps.keys().cloned().collect();
         let now = self.world.now;
         for id in ids {
@@ -120,18 +121,16 @@ fn load(world: &mut World, saved: Vec<Write>) {
     roots.sort_unstable();
     world.view.root_version = roots.last().copied().unwrap_or_default();
     world.view.root_versions = roots.into_iter().collect();
+    let (mut deployments, mut progress, mut failed) = (Vec::new(), BTreeMap::new(), Vec::new());
     for write in rest {
         match write {
             Write::Instance(instance) => {
                 let app = world.app_mut(&instance.id.spec);
                 app.instances.insert(instance.id.uuid, instance);
             }
-            Write::Deployment(deployment) => {
-                for id in deployment.affected() {
-                    world.app_mut(id).deployments.push(deployment.id);
-                }
-                world.view.deployments.insert(deployment.id, deployment);
-            }
+            Write::Deployment(deployment) => deployments.push(deployment),
+            Write::Progress(it) => drop(progress.insert(it.deployment, it)),
+            Write::Failed(it) => failed.push(it),
             Write::Failure(failure) => world.app_mut(&failure.spec).failure = Some(failure.clone()),
             Write::Delay { app, delay } => world.app_mut(&app).delay = Some(delay),
             Write::Framework(framework) => world.view.framework = Some(framework),
@@ -139,6 +138,14 @@ fn load(world: &mut World, saved: Vec<Write>) {
             _ => {}
         }
     }
+    for mut deployment in deployments {
+        if let Some(progress) = progress.remove(&deployment.id) {
+            Arc::make_mut(&mut deployment).resume(progress);
+        }
+        world.take_up_deployment(deployment);
+    }
+    failed.sort_by_key(|it| (it.at, it.deployment));
+    world.view.failed = failed.into_iter().collect();
     let ids: Vec<SpecId> = world
         .view
         .apps

@@ -70,6 +70,7 @@ impl Core {
 
     fn stage(&self, id: &SpecId, deployments: &[DeploymentId]) -> Stage {
         for deployment in deployments.iter().filter_map(|it| self.world.view.deployments.get(it)) {
+            let Some(itinerary) = self.world.itineraries.get(&deployment.id) else { continue };
             if let Some(action) = deployment.step().and_then(|it| action_on(it, id)) {
                 match action.kind {
                     ActionKind::RestartApplication => return Stage::Replace,
@@ -77,7 +78,7 @@ impl Core {
                     ActionKind::ScaleApplication | ActionKind::StopApplication => continue,
                 }
             }
-            if deployment.steps.iter().skip(deployment.current + 1).any(|it| action_on(it, id).is_some()) {
+            if itinerary.comes_to(id, deployment.current) {
                 return Stage::Later;
             }
         }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use marathon_model::id::{InstanceId, SpecId};
+use marathon_model::id::{DeploymentId, InstanceId, SpecId};
 use marathon_model::time::Tick;
 
 /// What a deadline is about. Each has at most one deadline at a time.
@@ -19,6 +19,8 @@ pub enum Timer {
     /// The next probe of one health check.
     Health(InstanceId, u32),
     Readiness(InstanceId),
+    /// The end of the time a deployment was given.
+    Deadline(DeploymentId),
     Reconcile,
     Revive,
 }
@@ -32,6 +34,7 @@ impl Timer {
             Timer::Delay(_) => "backoff delay",
             Timer::Health(..) => "health check",
             Timer::Readiness(_) => "readiness check",
+            Timer::Deadline(_) => "deployment deadline",
             Timer::Reconcile => "reconciliation",
             Timer::Revive => "revive",
         }

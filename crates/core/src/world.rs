@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use marathon_model::act::{Act, Batch};
 use marathon_model::app::AppSpec;
-use marathon_model::deployment::Deployment;
+use marathon_model::deployment::{Deployment, Progress};
 use marathon_model::group::Group;
 use marathon_model::id::{DeploymentId, GroupId, InstanceId, PathId, SpecId};
 use marathon_model::instance::{Condition, Instance};
@@ -22,6 +22,7 @@ use uuid::Uuid;
 
 use crate::agents::Agents;
 use crate::constraint::Places;
+use crate::guard::Itinerary;
 use crate::index::{Index, add, subtract, tally};
 use crate::queue::Slots;
 use crate::timers::{Timer, Timers};
@@ -49,6 +50,10 @@ pub struct World {
     pub held: BTreeSet<SpecId>,
     /// Instances that are dying of their health, by app: how many at a time is limited.
     pub health_kills: BTreeMap<SpecId, BTreeSet<Uuid>>,
+    /// Where the running deployments do something with each app.
+    pub itineraries: BTreeMap<DeploymentId, Itinerary>,
+    /// Deployments whose guard is broken, with the reason; they end with the step that is being taken.
+    pub broken: Vec<(DeploymentId, String)>,
     /// For each deployment, an action of its present step (by number) that was not done when last looked at.
     /// A hint of where to look first; nothing depends on it.
     pub holdups: BTreeMap<DeploymentId, usize>,
@@ -312,28 +317,48 @@ impl World {
 
     pub fn put_deployment(&mut self, deployment: Deployment) {
         let deployment = Arc::new(deployment);
-        for id in deployment.affected() {
-            let app = self.app_mut(id);
-            if !app.deployments.contains(&deployment.id) {
-                app.deployments.push(deployment.id);
-            }
+        self.write(Write::Deployment(deployment.clone()));
+        self.take_up_deployment(deployment);
+    }
+
+    /// Lets the apps of a deployment know of it.
+    pub fn take_up_deployment(&mut self, deployment: Arc<Deployment>) {
+        let itinerary = Itinerary::of(&deployment);
+        for id in itinerary.apps() {
+            self.app_mut(id).deployments.push(deployment.id);
             self.dirty.insert(id.clone());
         }
-        self.holdups.remove(&deployment.id);
-        self.view.deployments.insert(deployment.id, deployment.clone());
-        self.write(Write::Deployment(deployment));
+        self.itineraries.insert(deployment.id, itinerary);
+        self.view.deployments.insert(deployment.id, deployment);
+    }
+
+    /// Stores how far a deployment has come, without the whole of it. Apps for which that means nothing new
+    /// are left alone: a chain of ten thousand dependencies has as many steps.
+    pub fn move_deployment(&mut self, next: Deployment) {
+        let next = Arc::new(next);
+        if let Some(step) = next.step() {
+            self.dirty.extend(step.actions.iter().map(|it| it.app.clone()));
+        }
+        self.holdups.remove(&next.id);
+        self.write(Write::Progress(next.progress()));
+        self.view.deployments.insert(next.id, next);
+        self.changed = true;
     }
 
     pub fn drop_deployment(&mut self, id: DeploymentId) -> Option<Arc<Deployment>> {
         let deployment = self.view.deployments.remove(&id)?;
         self.holdups.remove(&id);
-        for app in deployment.affected() {
-            let entry = self.app_mut(app);
+        self.timers.clear(&Timer::Deadline(id));
+        for app in self.itineraries.remove(&id).unwrap_or_default().into_apps() {
+            let entry = self.app_mut(&app);
             entry.deployments.retain(|it| *it != id);
             entry.readiness.clear();
-            self.dirty.insert(app.clone());
+            self.dirty.insert(app);
         }
         self.write(Write::DeploymentGone(id));
+        if deployment.progress() != (Progress { deployment: id, current: 0, failures: 0 }) {
+            self.write(Write::ProgressGone(id));
+        }
         Some(deployment)
     }
 

@@ -124,6 +124,10 @@ pub struct Config {
     pub kill_chunk_size: usize,
     pub kill_retry_timeout: Duration,
     pub max_running_deployments: usize,
+    pub deployment_deadline: Option<Duration>,
+    pub deployment_max_failures: Option<u32>,
+    /// `--deployment_on_failure stop`.
+    pub deployment_stop_on_failure: bool,
     pub env_vars_prefix: Option<String>,
 
     /// `None`: not given, so `accepted_resource_roles_default_behavior` decides.
@@ -307,6 +311,13 @@ impl Config {
             kill_chunk_size: read.size("kill_chunk_size"),
             kill_retry_timeout: read.millis("kill_retry_timeout"),
             max_running_deployments: read.size("max_running_deployments"),
+            deployment_deadline: read
+                .text("deployment_deadline")
+                .map(|_| Duration::from_secs(read.number("deployment_deadline"))),
+            deployment_max_failures: read
+                .text("deployment_max_failures")
+                .map(|_| u32::try_from(read.number("deployment_max_failures")).unwrap_or(u32::MAX)),
+            deployment_stop_on_failure: read.is("deployment_on_failure", "stop"),
             env_vars_prefix: read.owned("env_vars_prefix"),
             accepted_resource_roles_default_behavior: {
                 let name = "accepted_resource_roles_default_behavior";

@@ -349,6 +349,11 @@ Tasks {
     "kill_chunk_size" SOME, Is("100"), Ignored("kills are not rationed"), "Kills in flight at a time.";
     "kill_retry_timeout" MILLIS, Is("30000"), Same, "A kill that is not confirmed is repeated after this time.";
     "max_running_deployments" SOME, Is("100"), Same, "More deployments at a time are refused with 403.";
+    "deployment_deadline" numbers(1..=31_536_000), Unset, Ours,
+        "Deployments that are not done after so many seconds give up by themselves (see docs/deployments.md).";
+    "deployment_max_failures" COUNT, Unset, Ours,
+        "Deployments give up by themselves when more tasks than this failed that they started.";
+    "deployment_on_failure" one_of(&["rollback", "stop"]), Is("rollback"), Ours, "What deployments do when they give up by themselves.";
     "env_vars_prefix" TEXT, Unset, Same, "Put before the names of HOST, PORT0 and the like.";
     "max_apps" COUNT, Unset, Ignored("the original dropped it with 1.4"), "An upper limit of apps.";
     "task_lost_expunge_gc" MILLIS, Unset, Gone { since: "1.5", why: "see unreachableStrategy of apps" }, "Age at which lost tasks were forgotten.";

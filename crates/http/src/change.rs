@@ -2,7 +2,7 @@
 
 use hyper::StatusCode;
 use hyper::header::{HeaderName, LOCATION};
-use marathon_api::{deployment, error, reply, task};
+use marathon_api::{deployment, error, preview, reply, task};
 use marathon_model::command::{Command, Origin, Refusal, Reply, Victims, Violation};
 use marathon_model::id::{DeploymentId, PathId, SpecId, TaskId};
 use marathon_model::update::{AppEdit, AppUpdate};
@@ -51,6 +51,20 @@ pub fn deployed(reply: Reply) -> Answer {
     }
 }
 
+/// Hands a command to the loop; or, with `dryRun=true`, only shows what it would do.
+pub async fn submit(http: &Http, ask: &Ask, command: Command) -> Result<Reply, Out> {
+    let command = match marathon_request::guard(&ask.query)? {
+        Some(guard) => Command::Guarded { guard, command: Box::new(command) },
+        None => command,
+    };
+    if ask.query.flag("dryRun", false) {
+        let preview = http.previews.look(http.views.load_full(), command).await?;
+        // Not an error, but the end of the matter.
+        return Err(Out::json(preview::body(&preview)));
+    }
+    Ok(http.asker.ask(command).await)
+}
+
 /// The id in the body of a new app, which must be there.
 fn named(update: &AppUpdate) -> Result<SpecId, Out> {
     // `request` has seen to it; a slip there must still not panic.
@@ -64,7 +78,7 @@ pub async fn create_app(http: &Http, ask: &Ask) -> Out {
         let id = named(&update)?;
         let edits = vec![(id.clone(), AppEdit::Create(update))];
         let force = ask.query.flag("force", false);
-        match http.asker.ask(Command::EditApps { edits, force, origin: origin(ask) }).await {
+        match submit(http, ask, Command::EditApps { edits, force, origin: origin(ask) }).await? {
             Reply::Deployed { version, deployment, app, .. } => {
                 let body = match app {
                     Some(app) => reply::created_app(&app, deployment),
@@ -103,7 +117,7 @@ pub async fn edit_app(http: &Http, ask: &Ask, verb: Verb, id: &str) -> Out {
         update.id = Some(id.clone());
         let edits = vec![(id.clone(), edit(verb, partial, update))];
         let force = ask.query.flag("force", false);
-        let reply = http.asker.ask(Command::EditApps { edits, force, origin: origin(ask) }).await;
+        let reply = submit(http, ask, Command::EditApps { edits, force, origin: origin(ask) }).await?;
         let created = matches!(reply, Reply::Deployed { created: true, .. });
         let out = deployed(reply)?;
         Ok(if created {
@@ -126,25 +140,25 @@ pub async fn edit_apps(http: &Http, ask: &Ask, verb: Verb) -> Out {
             .collect::<Result<Vec<_>, Out>>()?;
         let force = ask.query.flag("force", false);
         // The original publishes no `api_post_event` for a list, whatever its length.
-        deployed(http.asker.ask(Command::EditApps { edits, force, origin: None }).await)
+        deployed(submit(http, ask, Command::EditApps { edits, force, origin: None }).await?)
     };
     merge(run().await)
 }
 
-async fn one_edit(http: &Http, id: &str, edit: AppEdit, force: bool) -> Answer {
+async fn one_edit(http: &Http, ask: &Ask, id: &str, edit: AppEdit, force: bool) -> Answer {
     // A path that is none names no app.
     let id = PathId::parse(id)
         .map_err(|_| Out::from(error::not_found(format_args!("App '/{id}' does not exist"))))?;
-    deployed(http.asker.ask(Command::EditApps { edits: vec![(id, edit)], force, origin: None }).await)
+    deployed(submit(http, ask, Command::EditApps { edits: vec![(id, edit)], force, origin: None }).await?)
 }
 
 pub async fn delete_app(http: &Http, ask: &Ask, id: &str) -> Out {
     // Forced unless it says otherwise; clients rely on it.
-    merge(one_edit(http, id, AppEdit::Delete, ask.query.flag("force", true)).await)
+    merge(one_edit(http, ask, id, AppEdit::Delete, ask.query.flag("force", true)).await)
 }
 
 pub async fn restart(http: &Http, ask: &Ask, id: &str) -> Out {
-    merge(one_edit(http, id, AppEdit::Restart, ask.query.flag("force", false)).await)
+    merge(one_edit(http, ask, id, AppEdit::Restart, ask.query.flag("force", false)).await)
 }
 
 fn is_pod(app: &App) -> bool {
@@ -166,7 +180,7 @@ pub async fn kill_of_app(http: &Http, ask: &Ask, id: &str) -> Out {
         let app = PathId::parse(id)
             .map_err(|_| Out::from(error::not_found(format_args!("App '/{id}' does not exist"))))?;
         let host = ask.query.get("host").filter(|it| !matches!(*it, "" | "*")).map(str::to_owned);
-        deployed(http.asker.ask(kill(ask, Victims::OfApp { app, host })?).await)
+        deployed(submit(http, ask, kill(ask, Victims::OfApp { app, host })?).await?)
     };
     merge(run().await)
 }
@@ -188,7 +202,7 @@ pub async fn kill_one(http: &Http, ask: &Ask, app: &str, task: &str) -> Out {
             }
             Err(_) => return Err(unknown()),
         };
-        match http.asker.ask(kill(ask, victims)?).await {
+        match submit(http, ask, kill(ask, victims)?).await? {
             Reply::Killed(instances) => match instances.first() {
                 Some(instance) => Ok(Out::json(task::one(instance))),
                 None => Err(unknown()),
@@ -202,7 +216,7 @@ pub async fn kill_one(http: &Http, ask: &Ask, app: &str, task: &str) -> Out {
 pub async fn kill_tasks(http: &Http, ask: &Ask) -> Out {
     let run = async || -> Answer {
         let ids = marathon_request::kill_ids(&ask.body)?;
-        deployed(http.asker.ask(kill(ask, Victims::Tasks(ids))?).await)
+        deployed(submit(http, ask, kill(ask, Victims::Tasks(ids))?).await?)
     };
     merge(run().await)
 }
@@ -219,9 +233,9 @@ pub async fn edit_group(http: &Http, ask: &Ask, verb: Verb, id: &str) -> Out {
             update: Box::new(update),
             create,
             force: ask.query.flag("force", false),
-            dry_run: ask.query.flag("dryRun", false),
+            dry_run: false,
         };
-        let reply = http.asker.ask(command).await;
+        let reply = submit(http, ask, command).await?;
         let made = create && matches!(reply, Reply::Deployed { .. });
         let out = deployed(reply)?;
         Ok(if made {
@@ -237,7 +251,8 @@ pub async fn delete_group(http: &Http, ask: &Ask, id: &str) -> Out {
     let run = async || -> Answer {
         let group = PathId::parse(id)
             .map_err(|_| Out::from(error::not_found(format_args!("Group '/{id}' does not exist"))))?;
-        deployed(http.asker.ask(Command::DeleteGroup { group, force: ask.query.flag("force", false) }).await)
+        let force = ask.query.flag("force", false);
+        deployed(submit(http, ask, Command::DeleteGroup { group, force }).await?)
     };
     merge(run().await)
 }
@@ -246,30 +261,33 @@ pub async fn enforce_role(http: &Http, ask: &Ask, id: &str) -> Out {
     let run = async || -> Answer {
         let group = path(id)?;
         let enforce = marathon_request::enforce_role(&ask.body)?;
-        deployed(http.asker.ask(Command::EnforceRole { group, enforce }).await)
+        deployed(submit(http, ask, Command::EnforceRole { group, enforce }).await?)
     };
     merge(run().await)
 }
 
+pub fn deployment_id(text: &str) -> Result<DeploymentId, Refusal> {
+    // Only the form with hyphens is an id.
+    let id = text.parse().ok().filter(|_| text.len() == 36);
+    id.map(DeploymentId).ok_or_else(|| Refusal::NoSuchDeployment(text.to_owned()))
+}
+
 pub async fn cancel(http: &Http, ask: &Ask, id: &str) -> Out {
     let run = async || -> Answer {
-        let unknown = || Out::from(Refusal::NoSuchDeployment(id.to_owned()));
         let force = ask.query.flag("force", false);
-        // Only the form with hyphens is an id.
-        let known = id.len() == 36;
-        let id = DeploymentId(id.parse().ok().filter(|_| known).ok_or_else(unknown)?);
-        let out = deployed(http.asker.ask(Command::CancelDeployment { id, force }).await)?;
+        let id = deployment_id(id)?;
+        let out = deployed(submit(http, ask, Command::CancelDeployment { id, force }).await?)?;
         // The forced form ends the deployment and starts none.
         Ok(if force { Out::empty(StatusCode::ACCEPTED) } else { out })
     };
     merge(run().await)
 }
 
-pub async fn reset_delay(http: &Http, id: &str) -> Out {
+pub async fn reset_delay(http: &Http, ask: &Ask, id: &str) -> Out {
     let run = async || -> Answer {
         let unknown = || error::not_found(format_args!("Application /{id} not found in tasks queue."));
         let app = PathId::parse(id).map_err(|_| Out::from(unknown()))?;
-        match http.asker.ask(Command::ResetDelay { app }).await {
+        match submit(http, ask, Command::ResetDelay { app }).await? {
             Reply::Refused(refusal) => Err(refusal.into()),
             _ => Ok(Out::empty(StatusCode::NO_CONTENT)),
         }

@@ -413,15 +413,8 @@ mod tests {
             let types = vec!["deployment_success".to_owned()];
             subscribe(&hub, Subscription { types, plans, ..Subscription::default() })
         });
-        let plan = Arc::new(Deployment {
-            id: DeploymentId("7d0c1f0e-3a55-4a0e-9a45-1b1b2c6f0001".parse().unwrap()),
-            version: Timestamp(5),
-            steps: Vec::new(),
-            current: 0,
-            changes: Vec::new(),
-            group_changes: Vec::new(),
-            began_at: Timestamp(5),
-        });
+        let id = DeploymentId("7d0c1f0e-3a55-4a0e-9a45-1b1b2c6f0001".parse().unwrap());
+        let plan = Arc::new(Deployment::new(id, Timestamp(5), Vec::new()));
         hub.publish(Notice { at: Timestamp(5), what: What::DeploymentSucceeded { plan } });
         let [full, light] = &mut streams;
         assert!(poll(full).contains(r#""original":{},"target":{},"steps":"#));

@@ -33,6 +33,7 @@ pub mod hub;
 mod metrics;
 mod path;
 mod pods;
+pub mod preview;
 mod read;
 mod reply;
 pub mod route;
@@ -118,6 +119,7 @@ pub struct Http {
     pub views: Arc<ArcSwap<View>>,
     pub asker: Asker,
     pub hub: Arc<EventHub>,
+    pub previews: preview::Previews,
     pub settings: Settings,
     pub logging: Box<dyn Logging>,
     /// Gives the leadership up, gracefully.
@@ -153,6 +155,7 @@ impl Http {
             views,
             asker,
             hub,
+            previews: preview::Previews::default(),
             settings,
             logging,
             abdicate,

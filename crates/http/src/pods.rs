@@ -9,7 +9,7 @@ use marathon_model::command::{Command, PodEdit, Refusal, Reply, Victims};
 use marathon_model::id::{DeploymentId, InstanceId, PathId, SpecId};
 
 use crate::answer::Ask;
-use crate::change::{Answer, DEPLOYMENT_ID, deployed, location, merge, origin};
+use crate::change::{Answer, DEPLOYMENT_ID, deployed, location, merge, origin, submit};
 use crate::reply::{Out, settle};
 use crate::{Http, now};
 
@@ -91,7 +91,7 @@ pub async fn create(http: &Http, ask: &Ask) -> Out {
     let run = async || -> Answer {
         let update = marathon_request::pod(&ask.body)?;
         let id = update.id.clone();
-        let reply = edit(http, ask, &id, PodEdit::Create(Box::new(update))).await;
+        let reply = edit(http, ask, &id, PodEdit::Create(Box::new(update))).await?;
         let out = accepted(http, &id, reply)?;
         Ok(out.status(StatusCode::CREATED).with(LOCATION, &location(http, ask, &id)))
     };
@@ -107,7 +107,7 @@ pub async fn replace(http: &Http, ask: &Ask, id: &str) -> Out {
             let text = format!("'{id}' does not match definition's id ('{}')", update.id);
             return Err(Out::message(StatusCode::BAD_REQUEST, text));
         }
-        let reply = edit(http, ask, &id, PodEdit::Replace(Box::new(update))).await;
+        let reply = edit(http, ask, &id, PodEdit::Replace(Box::new(update))).await?;
         accepted(http, &id, reply)
     };
     merge(run().await)
@@ -116,7 +116,7 @@ pub async fn replace(http: &Http, ask: &Ask, id: &str) -> Out {
 pub async fn delete(http: &Http, ask: &Ask, id: &str) -> Out {
     let run = async || -> Answer {
         let id = path(id)?;
-        match edit(http, ask, &id, PodEdit::Delete).await {
+        match edit(http, ask, &id, PodEdit::Delete).await? {
             Reply::Deployed { deployment, .. } => Ok(begun(Out::empty(StatusCode::ACCEPTED), deployment)
                 .with(LOCATION, &format!("{}/{deployment}", ask.root(http)))),
             other => deployed(other),
@@ -125,9 +125,9 @@ pub async fn delete(http: &Http, ask: &Ask, id: &str) -> Out {
     merge(run().await)
 }
 
-async fn edit(http: &Http, ask: &Ask, id: &SpecId, edit: PodEdit) -> Reply {
+async fn edit(http: &Http, ask: &Ask, id: &SpecId, edit: PodEdit) -> Result<Reply, Out> {
     let force = ask.query.flag("force", false);
-    http.asker.ask(Command::EditPod { id: id.clone(), edit, force, origin: origin(ask) }).await
+    submit(http, ask, Command::EditPod { id: id.clone(), edit, force, origin: origin(ask) }).await
 }
 
 fn begun(out: Out, deployment: DeploymentId) -> Out {
@@ -155,7 +155,7 @@ pub async fn kill_one(http: &Http, ask: &Ask, id: &str, instance: &str) -> Out {
         let pod = path(id)?;
         let unknown = || Out::from(Refusal::NoSuchTask(instance.to_owned()));
         let victim = one_of(&pod, instance)?;
-        match kill(http, ask, pod, vec![victim]).await {
+        match kill(http, ask, pod, vec![victim]).await? {
             Reply::Killed(instances) => match instances.first() {
                 Some(it) => Ok(Out::json(pods::instance(&http.views.load(), it, form(ask)))),
                 None => Err(unknown()),
@@ -180,7 +180,7 @@ pub async fn kill_several(http: &Http, ask: &Ask, id: &str) -> Out {
         if there.is_empty() {
             return Ok(Out::json("[]"));
         }
-        match kill(http, ask, pod, there).await {
+        match kill(http, ask, pod, there).await? {
             Reply::Killed(instances) => {
                 Ok(Out::json(pods::killed(&http.views.load(), &instances, form(ask))))
             }
@@ -191,8 +191,8 @@ pub async fn kill_several(http: &Http, ask: &Ask, id: &str) -> Out {
     merge(run().await)
 }
 
-async fn kill(http: &Http, ask: &Ask, pod: SpecId, instances: Vec<InstanceId>) -> Reply {
+async fn kill(http: &Http, ask: &Ask, pod: SpecId, instances: Vec<InstanceId>) -> Result<Reply, Out> {
     let wipe = ask.query.flag("wipe", false);
     let victims = Victims::Instances { pod, instances };
-    http.asker.ask(Command::Kill { victims, scale: false, wipe, force: false }).await
+    submit(http, ask, Command::Kill { victims, scale: false, wipe, force: false }).await
 }

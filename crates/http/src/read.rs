@@ -9,7 +9,7 @@ use marathon_request::selector::Selector;
 use crate::accept::{self, Form};
 use crate::answer::Ask;
 use crate::reply::{Out, settle};
-use crate::{Http, now};
+use crate::{Http, change, now};
 
 /// A list this long is rendered beside the workers, so that it holds up nobody else.
 const LONG_LIST: usize = 256;
@@ -168,8 +168,18 @@ pub fn group_version(http: &Http, ask: &Ask, id: &str, version: &str) -> Out {
     }))
 }
 
-pub fn deployments(http: &Http) -> Out {
-    Out::json(deployment::list(&http.views.load()))
+pub fn deployments(http: &Http, ask: &Ask) -> Out {
+    let guards = ask.query.all("embed").any(|it| it == "guard");
+    Out::json(deployment::list(&http.views.load(), guards))
+}
+
+pub fn deployments_failed(http: &Http) -> Out {
+    Out::json(deployment::failed(&http.views.load()))
+}
+
+pub fn deployment(http: &Http, id: &str) -> Out {
+    let found = change::deployment_id(id).and_then(|id| deployment::one(&http.views.load(), id));
+    settle(found)
 }
 
 pub fn queue(http: &Http, ask: &Ask) -> Out {

@@ -26,7 +26,8 @@ pub enum Route {
     GroupVersions(String),
     GroupVersion(String, String),
     Deployments,
-    Deployment(String),
+    DeploymentsFailed,
+    Deployment(Verb, String),
     Queue,
     QueueDelay(String),
     Info,
@@ -158,7 +159,10 @@ fn resource<'a>(segments: &'a [&'a str], slash: bool) -> Option<(Allow, Pick<'a>
         ["v2", "tasks", "delete"] => (Allow(&[Post]), one(Route::TasksDelete)),
         ["v2", "groups", rest @ ..] => group(rest),
         ["v2", "deployments"] => (GET, one(Route::Deployments)),
-        ["v2", "deployments", id] => (Allow(&[Delete]), one(Route::Deployment((*id).to_owned()))),
+        ["v2", "deployments", "failed"] => (GET, one(Route::DeploymentsFailed)),
+        ["v2", "deployments", id] => {
+            (Allow(&[Get, Delete]), Box::new(|verb| Route::Deployment(verb, (*id).to_owned())))
+        }
         ["v2", "queue"] => (GET, one(Route::Queue)),
         ["v2", "queue", rest @ .., "delay"] if !rest.is_empty() => {
             (Allow(&[Delete]), one(Route::QueueDelay(rest.join("/"))))
@@ -332,8 +336,10 @@ mod tests {
             ("GET /v2/groups/versions/x", "GroupVersion(, x)"),
             ("GET /v2/groups/a/versions/x", "GroupVersion(a, x)"),
             ("GET /v2/deployments", "Deployments"),
-            ("DELETE /v2/deployments/x", "Deployment(x)"),
-            ("GET /v2/deployments/x", "405 DELETE, OPTIONS"),
+            ("DELETE /v2/deployments/x", "Deployment(Delete, x)"),
+            ("GET /v2/deployments/x", "Deployment(Get, x)"),
+            ("PUT /v2/deployments/x", "405 GET, HEAD, DELETE, OPTIONS"),
+            ("GET /v2/deployments/failed", "DeploymentsFailed"),
             ("GET /v2/queue", "Queue"),
             ("DELETE /v2/queue//a/b/delay", "QueueDelay(a/b)"),
             ("DELETE /v2/queue/delay", "404"),

@@ -20,6 +20,7 @@ use marathon_model::instance::{Agent, Condition, Goal, Instance, Part, Task};
 use marathon_model::notice::What;
 use marathon_model::offer::TaskState;
 use marathon_model::pod::{Pod, PodContainer};
+use marathon_model::preview::{Outcome, Preview};
 use marathon_model::resources::Amounts;
 use marathon_model::time::Timestamp;
 use marathon_model::view::{App, Tally, View};
@@ -522,7 +523,14 @@ async fn changes() {
         ),
         ("POST /v2/groups", r#"{"id":"/g"}"#, deployed(false), 201, result, "create: true"),
         ("PUT /v2/groups/g", r#"{"scaleBy":2}"#, deployed(false), 200, result, "scale_by: Some(2.0)"),
-        ("PUT /v2/groups/g?dryRun=true", "{}", Reply::Plan(vec![]), 200, r#"{"steps":[]}"#, "dry_run: true"),
+        (
+            "POST /v2/apps/a/restart?deadlineSeconds=5&maxFailures=0&onFailure=stop",
+            "",
+            deployed(false),
+            200,
+            result,
+            "Guarded { guard: GuardUpdate { deadline: Some(5s), max_failures: Some(0), on_failure: Some(Stop)",
+        ),
         ("PATCH /v2/groups/g", r#"{"enforceRole":true}"#, Reply::Done, 200, "", "enforce: Some(true)"),
         (
             "DELETE /v2/groups/?force=true",
@@ -1087,4 +1095,76 @@ async fn a_stop_lets_requests_end() {
     held.send(deployed(false)).unwrap();
     assert_eq!(busy.answer(false).await.unwrap().status, 200);
     tokio::time::timeout(PATIENCE, server.task).await.expect("the server ends").unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_change_can_be_looked_at_before() {
+    let server = start().await;
+    let json = "Content-Type: application/json";
+    let app = r#"{"id":"/a","cmd":"x"}"#;
+    let pod =
+        r#"{"id":"/pod-0","containers":[{"name":"web","exec":{"command":{"shell":"x"}},"resources":{}}]}"#;
+    let ids = format!(r#"["{INSTANCE}"]"#);
+    let one_instance = format!("DELETE /v2/pods/pod-0::instances/{INSTANCE}");
+    let line = "POST /v2/apps?dryRun=true";
+    expect(&server.ask(line, json, app).await, line, 503, "This server cannot look ahead");
+    let seen = Arc::new(Mutex::new(String::new()));
+    server.http.previews.set({
+        let seen = seen.clone();
+        move |view, command| {
+            *seen.lock().unwrap() = format!("{command:?}");
+            assert_eq!(view.apps.len(), 3);
+            if matches!(command, Command::ResetDelay { .. }) {
+                return Err(Refusal::Locked { holders: vec![] });
+            }
+            Ok(Preview {
+                steps: vec![],
+                apps: vec![],
+                groups: vec![],
+                ends: vec![],
+                peak: Default::default(),
+                agents: 1,
+                outcome: Outcome::Completes,
+            })
+        }
+    });
+    for (line, body, command) in [
+        ("POST /v2/apps", app, "EditApps"),
+        ("PUT /v2/apps/a", app, "Merge("),
+        ("PATCH /v2/apps/a", app, "Patch("),
+        ("PUT /v2/apps", &format!("[{app}]"), "EditApps"),
+        ("PATCH /v2/apps", &format!("[{app}]"), "EditApps"),
+        ("DELETE /v2/apps/a", "", "Delete"),
+        ("POST /v2/apps/a/restart", "", "Restart"),
+        ("DELETE /v2/apps/a/tasks?scale=true", "", "OfApp"),
+        ("DELETE /v2/apps/a/tasks/a.instance-0c1e6f10-7ccb-11eb-9a1c-0242ac110002._app.3", "", "One {"),
+        ("POST /v2/tasks/delete", r#"{"ids":[]}"#, "Tasks("),
+        ("POST /v2/groups", r#"{"id":"/g"}"#, "create: true"),
+        ("PUT /v2/groups/g?maxFailures=1", r#"{"scaleBy":2}"#, "Guarded {"),
+        ("PATCH /v2/groups/g", r#"{"enforceRole":true}"#, "EnforceRole"),
+        ("DELETE /v2/groups", "", "DeleteGroup"),
+        ("DELETE /v2/groups/g", "", "DeleteGroup"),
+        ("DELETE /v2/deployments/00000000-0000-0000-0000-000000000000", "", "CancelDeployment"),
+        ("POST /v2/pods", pod, "Create("),
+        ("PUT /v2/pods/pod-0", pod, "Replace("),
+        ("DELETE /v2/pods/pod-0", "", "EditPod"),
+        (&one_instance, "", "Instances {"),
+        ("DELETE /v2/pods/pod-0::instances", &ids, "Instances {"),
+    ] {
+        let line = format!("{line}{}dryRun=true", if line.contains('?') { '&' } else { '?' });
+        let answer = server.ask(&line, json, body).await;
+        expect(&answer, &line, 200, r#"{"steps":[],"outcome":"completes","message":"Nothing changes.","#);
+        assert_eq!(
+            (answer.header("location"), answer.header("marathon-deployment-id")),
+            (None, None),
+            "{line}"
+        );
+        assert!(seen.lock().unwrap().contains(command), "{line}: {}", seen.lock().unwrap());
+    }
+    // Refused like the change itself; what is not understood is refused before.
+    let line = "DELETE /v2/queue/a/delay?dryRun=true";
+    expect(&server.ask(line, json, "").await, line, 409, "App is locked");
+    let line = "POST /v2/apps?dryRun=true&maxfailures=1";
+    expect(&server.ask(line, json, app).await, line, 422, "it is spelt 'maxFailures'");
+    assert!(server.inner.commands.lock().unwrap().is_empty(), "nothing was asked of the loop");
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::app::AppSpec;
-use crate::deployment::Step;
+use crate::deployment::{GuardUpdate, Step};
 use crate::id::{DeploymentId, GroupId, InstanceId, SpecId, TaskId};
 use crate::instance::Instance;
 use crate::time::Timestamp;
@@ -54,6 +54,11 @@ pub enum Command {
     },
     ResetDelay {
         app: SpecId,
+    },
+    /// The deployment that comes of the command gives up by itself under these conditions.
+    Guarded {
+        guard: GuardUpdate,
+        command: Box<Command>,
     },
 }
 

@@ -23,6 +23,7 @@ pub mod instance;
 pub mod notice;
 pub mod offer;
 pub mod pod;
+pub mod preview;
 pub mod resources;
 pub mod time;
 pub mod update;

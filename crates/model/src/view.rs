@@ -7,7 +7,7 @@ use imbl::{OrdMap, Vector};
 use uuid::Uuid;
 
 use crate::app::AppSpec;
-use crate::deployment::Deployment;
+use crate::deployment::{Deployment, Failed};
 use crate::event::ProbeOutcome;
 use crate::group::Group;
 use crate::id::{AgentId, DeploymentId, FrameworkId, GroupId, InstanceId, SpecId, TaskId};
@@ -28,6 +28,8 @@ pub struct View {
     /// Earlier forms of groups, oldest first; `None` marks a removal.
     pub group_history: OrdMap<GroupId, Versions<Group>>,
     pub deployments: OrdMap<DeploymentId, Arc<Deployment>>,
+    /// Deployments that gave up by themselves, oldest first; the latest ones only.
+    pub failed: Vector<Arc<Failed>>,
     pub root_version: Timestamp,
     /// Oldest first.
     pub root_versions: Vector<Timestamp>,

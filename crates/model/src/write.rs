@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::app::AppSpec;
-use crate::deployment::Deployment;
+use crate::deployment::{Deployment, Failed, Progress};
 use crate::group::Group;
 use crate::id::{DeploymentId, FrameworkId, GroupId, InstanceId, SpecId};
 use crate::instance::{Instance, TaskFailure};
@@ -47,6 +47,11 @@ pub enum Write {
     InstanceGone(InstanceId),
     Deployment(Arc<Deployment>),
     DeploymentGone(DeploymentId),
+    /// Of a deployment whose own record may be behind.
+    Progress(Progress),
+    ProgressGone(DeploymentId),
+    Failed(Arc<Failed>),
+    FailedForgotten(DeploymentId),
     Failure(Arc<TaskFailure>),
     FailureGone(SpecId),
     Delay {

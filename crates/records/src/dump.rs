@@ -22,6 +22,7 @@ pub fn dump(view: &View) -> impl Iterator<Item = Write> + Send + use<> {
         groups,
         mut group_history,
         deployments,
+        failed,
         root_version,
         root_versions,
         framework,
@@ -49,6 +50,7 @@ pub fn dump(view: &View) -> impl Iterator<Item = Write> + Send + use<> {
         .chain(roots)
         .chain(groups)
         .chain(deployments.into_iter().map(|(_, it)| Write::Deployment(it)))
+        .chain(failed.into_iter().map(Write::Failed))
         .chain(apps.into_iter().flat_map(|(_, app)| app_writes(&app)))
 }
 

@@ -8,6 +8,8 @@
 //! group<path>@<millis>        a version of a group       group/shop@1700000000000, group/@1700000000000
 //! instance/<instance id>
 //! deployment/<uuid>
+//! progress/<uuid>             how far a deployment has come
+//! failed/<uuid>               a deployment that gave up
 //! failure<path>  delay<path>  latest failure, present delay of an app
 //! ```
 //! No path holds `@`, so the last one separates.
@@ -28,6 +30,8 @@ pub enum Key {
     Group(GroupId, Timestamp),
     Instance(InstanceId),
     Deployment(DeploymentId),
+    Progress(DeploymentId),
+    Failed(DeploymentId),
     Failure(SpecId),
     Delay(SpecId),
 }
@@ -42,6 +46,8 @@ impl fmt::Display for Key {
             Key::Group(id, version) => write!(f, "group{id}@{}", version.0),
             Key::Instance(id) => write!(f, "instance/{id}"),
             Key::Deployment(id) => write!(f, "deployment/{id}"),
+            Key::Progress(id) => write!(f, "progress/{id}"),
+            Key::Failed(id) => write!(f, "failed/{id}"),
             Key::Failure(id) => write!(f, "failure{id}"),
             Key::Delay(id) => write!(f, "delay{id}"),
         }
@@ -59,6 +65,7 @@ impl Key {
             Ok::<_, RecordError>((path(id)?, time(version)?))
         };
         let inner = || rest.get(1..).unwrap_or_default();
+        let deployment = || inner().parse().map(DeploymentId).map_err(|_| bad("deployment id"));
         let key = match kind {
             "format" if rest.is_empty() => Key::Format,
             "framework" if rest.is_empty() => Key::Framework,
@@ -66,7 +73,9 @@ impl Key {
             "app" => versioned().map(|(id, version)| Key::App(id, version))?,
             "group" => versioned().map(|(id, version)| Key::Group(id, version))?,
             "instance" => Key::Instance(InstanceId::parse(inner()).map_err(|_| bad("instance id"))?),
-            "deployment" => Key::Deployment(DeploymentId(inner().parse().map_err(|_| bad("deployment id"))?)),
+            "deployment" => Key::Deployment(deployment()?),
+            "progress" => Key::Progress(deployment()?),
+            "failed" => Key::Failed(deployment()?),
             "failure" => Key::Failure(path(rest)?),
             "delay" => Key::Delay(path(rest)?),
             _ => return Err(RecordError::Kind { key: text.to_owned() }),
@@ -95,6 +104,8 @@ mod tests {
             "group/shop@-1",
             "instance/shop_cart.instance-0c1e6f10-7ccb-11eb-9a1c-0242ac110002",
             "deployment/0c1e6f10-7ccb-11eb-9a1c-0242ac110002",
+            "progress/0c1e6f10-7ccb-11eb-9a1c-0242ac110002",
+            "failed/0c1e6f10-7ccb-11eb-9a1c-0242ac110002",
             "failure/shop/cart",
             "delay/shop",
         ] {

@@ -48,6 +48,10 @@ pub fn encode(write: &Write) -> Record {
         Write::InstanceGone(id) => (Key::Instance(id.clone()), None),
         Write::Deployment(deployment) => (Key::Deployment(deployment.id), Some(json(deployment))),
         Write::DeploymentGone(id) => (Key::Deployment(*id), None),
+        Write::Progress(it) => (Key::Progress(it.deployment), Some(json(it))),
+        Write::ProgressGone(id) => (Key::Progress(*id), None),
+        Write::Failed(it) => (Key::Failed(it.deployment), Some(json(it))),
+        Write::FailedForgotten(id) => (Key::Failed(*id), None),
         Write::Failure(failure) => (Key::Failure(failure.spec.clone()), Some(json(failure))),
         Write::FailureGone(id) => (Key::Failure(id.clone()), None),
         Write::Delay { app, delay } => (Key::Delay(app.clone()), Some(json(delay))),
@@ -80,6 +84,8 @@ pub fn decode(key: &str, value: &[u8]) -> Result<Write, RecordError> {
         }
         Key::Instance(_) => Write::Instance(Arc::new(shared(parse(key, value)?))),
         Key::Deployment(_) => Write::Deployment(Arc::new(parse(key, value)?)),
+        Key::Progress(_) => Write::Progress(parse(key, value)?),
+        Key::Failed(_) => Write::Failed(Arc::new(parse(key, value)?)),
         Key::Failure(_) => Write::Failure(Arc::new(parse(key, value)?)),
         Key::Delay(app) => Write::Delay { app, delay: parse(key, value)? },
         Key::Framework => Write::Framework(parse(key, value)?),
@@ -99,6 +105,8 @@ fn named(write: &Write) -> Option<String> {
         Write::Group(group) => Key::Group(group.id.clone(), group.version),
         Write::Instance(instance) => Key::Instance(instance.id.clone()),
         Write::Deployment(deployment) => Key::Deployment(deployment.id),
+        Write::Progress(it) => Key::Progress(it.deployment),
+        Write::Failed(it) => Key::Failed(it.deployment),
         Write::Failure(failure) => Key::Failure(failure.spec.clone()),
         _ => return None,
     };

@@ -20,6 +20,7 @@ mod check;
 mod constraint;
 mod container;
 mod group;
+mod guard;
 mod kill;
 mod legacy;
 mod network;
@@ -29,6 +30,7 @@ mod reader;
 pub mod selector;
 mod volume;
 
+pub use guard::guard;
 use reader::Reader;
 
 /// Why a request was not understood.

@@ -28,6 +28,11 @@ impl Query {
         self.0.iter().filter(move |(name, _)| name == key).map(|(_, value)| value.as_str())
     }
 
+    /// The keys, in their order.
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|(name, _)| name.as_str())
+    }
+
     /// A switch: `true` in any case is true (Python clients send `True`), absent is `default`. Whether it is
     /// one of both at all, `unclear_switch` tells.
     pub fn flag(&self, key: &str, default: bool) -> bool {

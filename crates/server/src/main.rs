@@ -168,6 +168,8 @@ async fn serve(config: Config, clock: Clock, levels: log::Levels, listener: TcpL
             move || abdicated.notify_one()
         }),
     ));
+    let policy = setup::policy(&config);
+    http.previews.set(move |view, command| marathon_core::preview(view, &policy, command, clock.now()));
     let (stop_http, http_stopped) = oneshot::channel::<()>();
     let listener = match tokio::net::TcpListener::from_std(listener) {
         Ok(listener) => listener,

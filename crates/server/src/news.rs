@@ -211,15 +211,9 @@ mod tests {
             pod: false,
             victims: Vec::new(),
         };
-        Arc::new(Deployment {
-            id: DeploymentId(Default::default()),
-            version: Timestamp::default(),
-            steps: vec![Step { actions: (0..apps).map(action).collect() }, Step { actions: vec![action(0)] }],
-            current: 0,
-            changes: Vec::new(),
-            group_changes: Vec::new(),
-            began_at: Timestamp::default(),
-        })
+        let steps =
+            vec![Step { actions: (0..apps).map(action).collect() }, Step { actions: vec![action(0)] }];
+        Arc::new(Deployment::new(DeploymentId(Default::default()), Timestamp::default(), steps))
     }
 
     fn check(what: What, want: &[&str]) {

@@ -8,6 +8,7 @@ use marathon_core::Policy;
 use marathon_flags::{Behaviour, Config, Isolation};
 use marathon_http::Settings;
 use marathon_local::LocalConfig;
+use marathon_model::deployment::{GuardUpdate, OnFailure};
 use marathon_probe::ProbeConfig;
 
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -62,6 +63,11 @@ pub fn policy(config: &Config) -> Policy {
         local_port_max: config.local_port_max,
         max_versions: config.zk_max_versions,
         max_running_deployments: config.max_running_deployments,
+        guard: GuardUpdate {
+            deadline: config.deployment_deadline,
+            max_failures: config.deployment_max_failures,
+            on_failure: config.deployment_stop_on_failure.then_some(OnFailure::Stop),
+        },
         env_vars_prefix: config.env_vars_prefix.clone().unwrap_or_default(),
         maintenance_mode: config.maintenance_mode,
         draining: config.draining_seconds,

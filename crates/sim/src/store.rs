@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use marathon_model::app::AppSpec;
-use marathon_model::deployment::Deployment;
+use marathon_model::deployment::{Deployment, Failed};
 use marathon_model::group::Group;
 use marathon_model::id::{DeploymentId, FrameworkId, GroupId, InstanceId, SpecId, TaskId};
 use marathon_model::instance::{Instance, TaskFailure};
@@ -21,6 +21,7 @@ pub struct Store {
     pub roots: BTreeSet<Timestamp>,
     pub instances: BTreeMap<SpecId, BTreeMap<Uuid, Arc<Instance>>>,
     pub deployments: BTreeMap<DeploymentId, Arc<Deployment>>,
+    failed: BTreeMap<DeploymentId, Arc<Failed>>,
     failures: BTreeMap<SpecId, Arc<TaskFailure>>,
     delays: BTreeMap<SpecId, Delay>,
     pub framework: Option<FrameworkId>,
@@ -62,6 +63,14 @@ impl Store {
             }
             Write::Deployment(it) => drop(self.deployments.insert(it.id, it)),
             Write::DeploymentGone(id) => drop(self.deployments.remove(&id)),
+            Write::Progress(progress) => {
+                if let Some(it) = self.deployments.get_mut(&progress.deployment) {
+                    Arc::make_mut(it).resume(progress);
+                }
+            }
+            Write::ProgressGone(_) => {}
+            Write::Failed(it) => drop(self.failed.insert(it.deployment, it)),
+            Write::FailedForgotten(id) => drop(self.failed.remove(&id)),
             Write::Failure(it) => drop(self.failures.insert(it.spec.clone(), it)),
             Write::FailureGone(id) => drop(self.failures.remove(&id)),
             Write::Delay { app, delay } => drop(self.delays.insert(app, delay)),
@@ -86,7 +95,11 @@ impl Store {
             }));
         }
         all.extend(self.roots.iter().rev().map(|version| Write::Root { version: *version }));
-        all.extend(self.deployments.values().cloned().map(Write::Deployment));
+        // As a real store has it: the deployment as it began, and beside it how far it has come.
+        all.extend(self.deployments.values().map(|it| Write::Progress(it.progress())));
+        let begun = |it: &Arc<Deployment>| Deployment { current: 0, failures: 0, ..Deployment::clone(it) };
+        all.extend(self.deployments.values().map(|it| Write::Deployment(Arc::new(begun(it)))));
+        all.extend(self.failed.values().cloned().map(Write::Failed));
         all.extend(self.failures.values().cloned().map(Write::Failure));
         all.extend(self.delays.iter().map(|(app, delay)| Write::Delay { app: app.clone(), delay: *delay }));
         all.extend(self.framework.clone().map(Write::Framework));

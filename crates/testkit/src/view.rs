@@ -49,15 +49,7 @@ impl ViewBuilder {
     /// Adds deployment `number`, whose present step is `current` (counted from 0).
     pub fn deployment(mut self, number: u32, current: usize, steps: Vec<Step>) -> ViewBuilder {
         let id = deployment_id(number);
-        let deployment = Deployment {
-            id,
-            version: at(0),
-            steps,
-            current,
-            changes: Vec::new(),
-            group_changes: Vec::new(),
-            began_at: at(0),
-        };
+        let deployment = Deployment { current, ..Deployment::new(id, at(0), steps) };
         for app in deployment.affected() {
             if let Some(app) = self.view.apps.get_mut(app) {
                 Arc::make_mut(app).deployments.push(id);

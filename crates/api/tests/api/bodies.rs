@@ -313,7 +313,7 @@ fn deployments() {
         .deployment(3, 0, vec![])
         .build();
     check(
-        deployment::list(&view),
+        deployment::list(&view, false),
         expect![[r#"
         [{"id":"00000001-7ccb-11eb-9a1c-0242ac110002","version":"2021-03-04T09:10:11.120Z",
         "affectedApps":["/a","/b","/c"],"affectedPods":[],"steps":[{"actions":[{"action":"StartApplication",

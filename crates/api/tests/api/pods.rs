@@ -476,7 +476,7 @@ fn elsewhere() {
     let entry = read(queue::list(&view, false, at(9)))["queue"][0].clone();
     assert_eq!((&entry["pod"]["id"], &entry["app"]), (&"/shop/pod".into(), &serde_json::Value::Null));
     check(
-        deployment::list(&view),
+        deployment::list(&view, false),
         expect![[r#"
         [{"id":"00000001-7ccb-11eb-9a1c-0242ac110002","version":"2021-03-04T09:10:11.120Z",
         "affectedApps":["/shop/cart"],"affectedPods":["/shop/pod"],"steps":[{"actions":[{"action":"StartPod",

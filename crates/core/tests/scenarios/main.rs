@@ -4,7 +4,10 @@
 mod agents;
 mod deployments;
 mod groups;
+mod guards;
 mod instances;
 mod pods;
+mod previews;
+mod promises;
 mod restarts;
 mod rig;

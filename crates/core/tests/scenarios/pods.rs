@@ -107,7 +107,7 @@ fn a_pod_starts_and_is_told_of_container_by_container() {
     rig.mute = true;
     deployed(edit(&mut rig, "/pod", PodEdit::Create(two(1))));
     rig.run();
-    let steps = rig.view().deployments.values().flat_map(|it| it.steps.clone()).collect::<Vec<_>>();
+    let steps = rig.view().deployments.values().flat_map(|it| it.steps.to_vec()).collect::<Vec<_>>();
     assert!(steps.iter().flat_map(|it| &it.actions).all(|it| it.pod), "{steps:?}");
     let (web, side) = (of(&rig, "web"), of(&rig, "side"));
     assert_eq!(rig.tasks[&web].host_ports.len(), 1);

@@ -434,26 +434,57 @@ impl Draw {
         Deployment {
             id: DeploymentId(self.uuid()),
             version: self.time(),
-            steps: self.some(|it| Step {
-                actions: it.some(|it| Action {
-                    kind: it.pick(&kinds),
-                    app: it.path(),
-                    pod: it.flag(),
-                    victims: it.some(Draw::instance_id),
-                }),
-            }),
+            steps: self
+                .some(|it| Step {
+                    actions: it.some(|it| Action {
+                        kind: it.pick(&kinds),
+                        app: it.path(),
+                        pod: it.flag(),
+                        victims: it.some(Draw::instance_id),
+                    }),
+                })
+                .into(),
             current: self.small() as usize,
-            changes: self.some(|it| AppChange {
-                id: it.path(),
-                before: it.maybe(|it| Arc::new(it.app())),
-                after: it.maybe(|it| Arc::new(it.app())),
-            }),
+            changes: self
+                .some(|it| AppChange {
+                    id: it.path(),
+                    before: it.maybe(|it| Arc::new(it.app())),
+                    after: it.maybe(|it| Arc::new(it.app())),
+                })
+                .into(),
             group_changes: self.some(|it| GroupChange {
                 id: it.group_path(),
                 before: it.maybe(|it| Arc::new(it.group())),
                 after: it.maybe(|it| Arc::new(it.group())),
             }),
             began_at: self.time(),
+            guard: self.maybe(|it| Guard {
+                deadline: it.maybe(|it| Duration::from_millis(it.small().into())),
+                max_failures: it.maybe(Draw::small),
+                on_failure: it.pick(&[OnFailure::Rollback, OnFailure::Stop]),
+            }),
+            failures: self.small(),
+            cause: self.maybe(|it| Cause { deployment: DeploymentId(it.uuid()), reason: it.arc() }),
+        }
+    }
+
+    pub fn progress(&mut self) -> Progress {
+        let deployment = DeploymentId(self.uuid());
+        Progress { deployment, current: self.small() as usize, failures: self.small() }
+    }
+
+    pub fn failed(&mut self) -> Failed {
+        Failed {
+            deployment: DeploymentId(self.uuid()),
+            version: self.time(),
+            at: self.time(),
+            reason: self.arc(),
+            apps: self.some(Draw::path),
+            then: match self.small() % 3 {
+                0 => Aftermath::Stopped,
+                1 => Aftermath::RolledBack(DeploymentId(self.uuid())),
+                _ => Aftermath::NotRolledBack(self.arc()),
+            },
         }
     }
 
@@ -476,7 +507,7 @@ impl Draw {
 
     /// Any write that stores something.
     pub fn write(&mut self) -> Write {
-        match self.0.next_u32() % 10 {
+        match self.0.next_u32() % 12 {
             0 => Write::App(Arc::new(self.app())),
             1 => Write::AppRemoved { id: self.path(), at: self.time() },
             2 => Write::Group(Arc::new(self.group())),
@@ -484,6 +515,8 @@ impl Draw {
             4 => Write::Root { version: self.time() },
             5 => Write::Instance(Arc::new(self.instance())),
             6 => Write::Deployment(Arc::new(self.deployment())),
+            9 => Write::Progress(self.progress()),
+            10 => Write::Failed(Arc::new(self.failed())),
             7 => Write::Failure(Arc::new(self.failure())),
             8 => Write::Delay { app: self.path(), delay: self.delay() },
             _ => Write::Framework(FrameworkId::new(self.text())),
