@@ -27,6 +27,7 @@ pub mod deployment;
 pub mod embed;
 pub mod error;
 pub mod event;
+pub mod explain;
 pub mod group;
 pub mod info_app;
 pub mod json;

@@ -68,6 +68,12 @@ impl Spread {
         self.by_value.get(value).copied().unwrap_or(0)
     }
 
+    /// The value of a largest group.
+    pub fn largest(&self) -> Option<&str> {
+        let most = self.most();
+        self.by_value.iter().find(|(_, count)| **count == most).map(|(value, _)| value.as_str())
+    }
+
     pub fn groups(&self) -> usize {
         self.by_value.len()
     }

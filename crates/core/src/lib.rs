@@ -21,6 +21,7 @@ mod deploy;
 mod edit;
 mod edit_pod;
 mod engine;
+mod explain;
 mod guard;
 mod health;
 mod history;
@@ -57,6 +58,7 @@ use marathon_model::time::{Now, Tick};
 use marathon_model::view::View;
 use marathon_model::write::Write;
 
+pub use explain::explain;
 pub use policy::Policy;
 pub use preview::preview;
 pub use rollout::Bounds;

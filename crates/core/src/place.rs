@@ -241,9 +241,27 @@ pub(crate) fn refusals(
     offer: &Offer,
     pool: &Pool,
 ) -> Vec<Mismatch> {
+    let mut refusals = unfit(policy, now, candidate, places, offer, pool);
+    let Candidate { spec, roles, .. } = candidate;
+    let offered_to_us = offer.role == spec.role || roles.contains(&offer.role);
+    if !offered_to_us && refusals.first() != Some(&Mismatch::UnfulfilledRole) {
+        refusals.insert(0, Mismatch::UnfulfilledRole);
+    }
+    refusals
+}
+
+/// The same of an agent, whatever role it was last offered to.
+pub(crate) fn unfit(
+    policy: &Policy,
+    now: Timestamp,
+    candidate: &Candidate,
+    places: &Places,
+    offer: &Offer,
+    pool: &Pool,
+) -> Vec<Mismatch> {
     let Candidate { spec, roles, rules, .. } = candidate;
     let mut refusals = Vec::new();
-    if !pool.has_role(roles) || offer.role != spec.role && !roles.contains(&offer.role) {
+    if !pool.has_role(roles) {
         refusals.push(Mismatch::UnfulfilledRole);
     }
     if !region_fits(policy, spec, offer) || !rules.allow(offer, places) {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use marathon_model::app::{AppSpec, Networking};
-use marathon_model::offer::Offer;
+use marathon_model::offer::{Offer, port_count};
 use marathon_model::resources::{Amount, Amounts, Milli, PortRange, Resource, Role};
 use marathon_model::view::Mismatch;
 
@@ -17,7 +17,11 @@ pub struct Pool {
 
 impl Pool {
     pub fn new(offer: &Offer) -> Pool {
-        Pool { resources: offer.resources.clone() }
+        Pool::of(&offer.resources)
+    }
+
+    pub fn of(resources: &[Resource]) -> Pool {
+        Pool { resources: resources.to_vec() }
     }
 
     /// What is still there.
@@ -64,6 +68,46 @@ impl Pool {
         self.resources.iter().filter(|it| roles.contains(&it.role)).filter_map(kind).sum()
     }
 
+    /// What there is of these roles.
+    pub fn amounts(&self, roles: &[Role]) -> [Milli; 4] {
+        [cpus, mem, disk, gpus].map(|kind| self.sum(roles, kind))
+    }
+
+    /// The roles of all there is, each once.
+    pub fn roles(&self) -> Vec<&Role> {
+        let mut all: Vec<&Role> = self.resources.iter().map(|it| &it.role).collect();
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
+
+    /// What `take_ports` would find missing.
+    pub fn lacks_ports(&self, wanted: &[PortWish], roles: &[Role]) -> Option<PortsMissing> {
+        let mut free = self.ports(roles);
+        let mut missing = Vec::new();
+        let mut dynamic = 0;
+        for wish in wanted {
+            match wish {
+                PortWish::None => {}
+                PortWish::Any => dynamic += 1,
+                PortWish::Exactly(port) if remove(&mut free, *port) => {}
+                PortWish::Exactly(port) => missing.push(*port),
+            }
+        }
+        let left = port_count(&free);
+        (!missing.is_empty() || left < dynamic).then_some(PortsMissing { missing, wanted: dynamic, left })
+    }
+
+    fn ports(&self, roles: &[Role]) -> Vec<PortRange> {
+        let mut free: Vec<PortRange> = Vec::new();
+        for resource in self.resources.iter().filter(|it| roles.contains(&it.role)) {
+            if let Amount::Ports(ranges) = &resource.amount {
+                free.extend(ranges);
+            }
+        }
+        free
+    }
+
     /// Takes what `lacks` found to be there, and tells from which roles.
     pub fn take(&mut self, need: &Amounts, roles: &[Role]) -> BTreeMap<Role, Amounts> {
         let mut shares: BTreeMap<Role, Amounts> = BTreeMap::new();
@@ -99,12 +143,7 @@ impl Pool {
         roles: &[Role],
         ids: &mut Ids,
     ) -> Option<Vec<Option<u16>>> {
-        let mut free: Vec<PortRange> = Vec::new();
-        for resource in self.resources.iter().filter(|it| roles.contains(&it.role)) {
-            if let Amount::Ports(ranges) = &resource.amount {
-                free.extend(ranges);
-            }
-        }
+        let mut free = self.ports(roles);
         let mut taken: Vec<Option<u16>> = vec![None; wanted.len()];
         for (at, wish) in wanted.iter().enumerate() {
             if let PortWish::Exactly(port) = wish {
@@ -142,6 +181,16 @@ impl Pool {
             }
         }
     }
+}
+
+/// Why the ports of an agent do not do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PortsMissing {
+    /// Of those asked for by number.
+    pub missing: Vec<u16>,
+    /// How many any ports are wanted beside them, and how many are there.
+    pub wanted: usize,
+    pub left: usize,
 }
 
 /// What one port declaration asks of the agent.

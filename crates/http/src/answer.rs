@@ -20,7 +20,7 @@ use crate::body::{self, Body, BodyError};
 use crate::hub::Subscription;
 use crate::reply::{EVENTS, Out};
 use crate::route::{self, Missing, Route, Verb};
-use crate::{Http, change, pods, read, system};
+use crate::{Http, change, explain, pods, read, system};
 
 /// The connection a request came over.
 pub struct Peer {
@@ -202,6 +202,7 @@ impl Http {
             Route::App(verb, id) => change::edit_app(self, ask, verb, &id).await,
             Route::AppsBelow(group) => read::apps_below(self, ask, &group),
             Route::Restart(id) => change::restart(self, ask, &id).await,
+            Route::Explain(kind, id) => explain::one(self, ask, kind, &id),
             Route::AppTasks(Verb::Delete, id) => change::kill_of_app(self, ask, &id).await,
             Route::AppTasks(_, id) => read::app_tasks(self, ask, &id),
             Route::TasksBelow(group) => read::tasks_below(self, &group),

@@ -18,6 +18,8 @@ use hyper::header::HeaderValue;
 use marathon_api::about::InfoConfig;
 use marathon_api::{AppsCache, SinglesCache};
 use marathon_model::command::{Command, Refusal, Reply};
+use marathon_model::explain::Explanation;
+use marathon_model::id::SpecId;
 use marathon_model::time::Timestamp;
 use marathon_model::view::View;
 use tokio::sync::oneshot;
@@ -27,6 +29,7 @@ mod answer;
 mod auth;
 mod body;
 mod change;
+mod explain;
 mod gzip;
 pub mod help;
 pub mod hub;
@@ -106,6 +109,9 @@ impl Asker {
     }
 }
 
+/// From the view, the app, how many agents are listed, and the present moment.
+pub type Explain = dyn Fn(&View, &SpecId, usize, Timestamp) -> Option<Explanation> + Send + Sync;
+
 /// Levels of the log, as `/logging` shows and sets them.
 pub trait Logging: Send + Sync {
     /// Loggers and their levels.
@@ -128,6 +134,8 @@ pub struct Http {
     singles: SinglesCache,
     gzip: gzip::Gzip,
     stats: stats::HttpStats,
+    /// Why an app is as it is; the reasons are the core's, which this crate does not know.
+    explain: Box<Explain>,
     auth: Option<auth::Auth>,
     leader_header: Option<HeaderValue>,
     requests: AtomicUsize,
@@ -159,6 +167,7 @@ impl Http {
             settings,
             logging,
             abdicate,
+            explain: Box::new(|_, _, _, _| None),
             apps: AppsCache::default(),
             singles: SinglesCache::default(),
             gzip: gzip::Gzip::default(),
@@ -169,6 +178,15 @@ impl Http {
             began: Instant::now(),
             led_since: std::sync::OnceLock::new(),
         }
+    }
+
+    /// Answers `…/explain` by this; without it nothing is explained.
+    pub fn explaining(
+        mut self,
+        explain: impl Fn(&View, &SpecId, usize, Timestamp) -> Option<Explanation> + Send + Sync + 'static,
+    ) -> Http {
+        self.explain = Box::new(explain);
+        self
     }
 
     /// The state is loaded: from now on everything is answered.

@@ -14,6 +14,8 @@ pub enum Route {
     /// All apps below a group: `*` and `{group}/*`.
     AppsBelow(String),
     Restart(String),
+    /// Of an app or a pod.
+    Explain(Kind, String),
     AppTasks(Verb, String),
     TasksBelow(String),
     AppTask(String, String),
@@ -66,6 +68,12 @@ pub enum Verb {
     Put,
     Patch,
     Delete,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    App,
+    Pod,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -184,7 +192,13 @@ fn pod<'a>(rest: &str) -> Option<(Allow, Pick<'a>)> {
     const GET: Allow = Allow(&[Get]);
     let Some((id, what)) = rest.split_once("::") else {
         let id = rest.to_owned();
-        return Some((Allow(&[Get, Put, Delete]), Box::new(move |verb| Route::Pod(verb, id.clone()))));
+        return Some((
+            Allow(&[Get, Put, Delete]),
+            Box::new(move |verb| match (verb, id.strip_suffix("/explain")) {
+                (Get, Some(pod)) => Route::Explain(Kind::Pod, pod.to_owned()),
+                _ => Route::Pod(verb, id.clone()),
+            }),
+        ));
     };
     let id = id.trim_end_matches('/').to_owned();
     let (what, which) = what.split_once('/').map_or((what, None), |(what, it)| (what, Some(it.to_owned())));
@@ -192,6 +206,7 @@ fn pod<'a>(rest: &str) -> Option<(Allow, Pick<'a>)> {
         ("status", None) if id.is_empty() => (GET, Box::new(|_| Route::PodsStatus)),
         _ if id.is_empty() => return None,
         ("status", None) => (GET, Box::new(move |_| Route::PodStatus(id.clone()))),
+        ("explain", None) => (GET, Box::new(move |_| Route::Explain(Kind::Pod, id.clone()))),
         ("versions", None) => (GET, Box::new(move |_| Route::PodVersions(id.clone()))),
         ("versions", Some(it)) => (GET, Box::new(move |_| Route::PodVersion(id.clone(), it.clone()))),
         ("instances", None) => {
@@ -216,6 +231,14 @@ fn app<'a>(rest: &'a [&'a str]) -> (Allow, Pick<'a>) {
             Allow(&[Get, Post, Put, Patch, Delete]),
             Box::new(move |verb| match verb {
                 Post => Route::Restart(id.join("/")),
+                _ => Route::App(verb, rest.join("/")),
+            }),
+        ),
+        // All but GET mean an app of that very name.
+        [id @ .., "explain"] if !id.is_empty() => (
+            whole,
+            Box::new(move |verb| match verb {
+                Get => Route::Explain(Kind::App, id.join("/")),
                 _ => Route::App(verb, rest.join("/")),
             }),
         ),
@@ -310,6 +333,13 @@ mod tests {
             ("POST /v2/apps/restart", "405 GET, HEAD, PUT, PATCH, DELETE, OPTIONS"),
             ("DELETE /v2/apps/a/restart", "App(Delete, a/restart)"),
             ("GET /v2/apps/a/restart", "App(Get, a/restart)"),
+            ("GET /v2/apps//a/b/explain", "Explain(App, a/b)"),
+            ("PUT /v2/apps/a/explain", "App(Put, a/explain)"),
+            ("GET /v2/apps/explain", "App(Get, explain)"),
+            ("GET /v2/pods/a/b::explain", "Explain(Pod, a/b)"),
+            ("GET /v2/pods//a/explain", "Explain(Pod, a)"),
+            ("DELETE /v2/pods/a/explain", "Pod(Delete, a/explain)"),
+            ("POST /v2/pods/a::explain", "405 GET, HEAD, OPTIONS"),
             ("GET /v2/apps/a/tasks", "AppTasks(Get, a)"),
             ("DELETE /v2/apps/a/tasks", "AppTasks(Delete, a)"),
             ("GET /v2/apps/g/*/tasks", "TasksBelow(g)"),

@@ -5,7 +5,7 @@
 //! app  pod  group  update                   what a user asks for
 //! offer  instance                           what the cluster has and runs
 //! event ─► (core) ─► write, act, notice     what happens and what follows
-//! view                                      everything at one moment, as GET requests read it
+//! view  explain                             everything at one moment, as GET requests read it
 //! ```
 //! No clock, no file, no socket. The types derive serde for one purpose: they are the shape of the
 //! stored records. JSON of the `/v2` API is written by hand in the `api` crate, and a golden file in
@@ -17,6 +17,7 @@ pub mod app;
 pub mod command;
 pub mod deployment;
 pub mod event;
+pub mod explain;
 pub mod group;
 pub mod id;
 pub mod instance;

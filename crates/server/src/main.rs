@@ -27,6 +27,7 @@ use marathon_flags::{Config, Parsed, StoreKind};
 use marathon_http::{Asker, EventHub, Http, Refused};
 use marathon_local::Local;
 use marathon_model::act::Batch;
+use marathon_model::id::SpecId;
 use marathon_model::view::View;
 use marathon_probe::Prober;
 use marathon_store::{Entry, Options, Store};
@@ -157,7 +158,8 @@ async fn serve(config: Config, clock: Clock, levels: log::Levels, listener: TcpL
     let hub = Arc::new(EventHub::new(config.event_stream_max_outstanding_messages, begin));
     let (commands, command_inbox) = mpsc::channel::<Question>(COMMANDS_MAX);
     let abdicated = Arc::new(Notify::new());
-    let http = Arc::new(Http::new(
+    let policy = setup::policy(&config);
+    let http = Http::new(
         views.clone(),
         asker(commands),
         hub.clone(),
@@ -167,8 +169,12 @@ async fn serve(config: Config, clock: Clock, levels: log::Levels, listener: TcpL
             let abdicated = abdicated.clone();
             move || abdicated.notify_one()
         }),
-    ));
-    let policy = setup::policy(&config);
+    );
+    let explain = {
+        let policy = policy.clone();
+        move |view: &View, id: &SpecId, rows, now| marathon_core::explain(view, &policy, id, rows, now)
+    };
+    let http = Arc::new(http.explaining(explain));
     http.previews.set(move |view, command| marathon_core::preview(view, &policy, command, clock.now()));
     let (stop_http, http_stopped) = oneshot::channel::<()>();
     let listener = match tokio::net::TcpListener::from_std(listener) {

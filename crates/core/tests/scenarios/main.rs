@@ -3,6 +3,7 @@
 
 mod agents;
 mod deployments;
+mod explain;
 mod groups;
 mod guards;
 mod instances;
