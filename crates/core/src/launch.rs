@@ -84,11 +84,23 @@ pub fn build(
         labels: spec.labels.clone(),
         kill_grace: spec.kill_grace,
         tty: spec.tty == Some(true),
-        secrets: BTreeMap::new(),
+        secrets: secrets(spec),
         containers: Vec::new(),
         volumes: Vec::new(),
         task,
     }
+}
+
+/// Sources of the secrets that volumes and the image name.
+fn secrets(spec: &AppSpec) -> BTreeMap<String, String> {
+    let container = spec.container.as_ref();
+    let of_volumes = container.into_iter().flat_map(|it| &it.volumes).filter_map(|it| match &it.source {
+        VolumeSource::Secret { secret } => Some(secret),
+        _ => None,
+    });
+    let of_image = container.and_then(|it| it.docker.as_ref()?.pull_secret.as_ref());
+    let named = of_volumes.chain(of_image);
+    named.filter_map(|it| Some((it.clone(), spec.secrets.get(it)?.clone()))).collect()
 }
 
 /// The mappings with the ports that were given out; container port 0 becomes the host port.
@@ -402,6 +414,31 @@ mod tests {
             labels: Labels::new(),
             network_names: Vec::new(),
         }
+    }
+
+    #[test]
+    fn secrets_of_volumes_and_images_come_with_their_sources() {
+        let mut spec = AppSpec::new(PathId::parse("/web").unwrap());
+        let all = ["pw", "pull", "env", "unused"].map(|it| (it.to_owned(), format!("src/{it}")));
+        spec.secrets = all.into();
+        spec.env.insert("X".to_owned(), EnvValue::Secret("env".to_owned()));
+        let docker = DockerImage {
+            image: "i".to_owned(),
+            force_pull: false,
+            privileged: false,
+            parameters: Vec::new(),
+            pull_secret: Some("pull".to_owned()),
+        };
+        let source = VolumeSource::Secret { secret: "pw".to_owned() };
+        let volume = Volume { container_path: "f".to_owned(), read_only: true, source };
+        spec.container = Some(Container {
+            kind: ContainerKind::Mesos,
+            docker: Some(docker),
+            volumes: vec![volume],
+            linux: None,
+        });
+        let wanted = ["pw", "pull"].map(|it| (it.to_owned(), format!("src/{it}")));
+        assert_eq!(secrets(&spec), wanted.into());
     }
 
     #[test]

@@ -58,14 +58,18 @@ pub(crate) fn of(spec: &RunSpec) -> Result<Body, String> {
     draft.env.push(("MESOS_CONTAINER_NAME".to_owned(), spec.container.clone()));
 
     draft.networks = match &spec.network {
+        _ if spec.network_of.is_some() => {
+            spec.network_of.iter().map(|it| format!("container:{it}")).collect()
+        }
         TaskNetwork::Host => vec!["host".to_owned()],
         TaskNetwork::Bridge => vec!["bridge".to_owned()],
         TaskNetwork::Container(names) => names.clone(),
     };
-    if spec.network != TaskNetwork::Host {
+    if spec.network != TaskNetwork::Host && spec.network_of.is_none() {
         spec.mappings.iter().for_each(|it| draft.map_port(it));
     }
 
+    confine(&mut draft, spec);
     draft.mount(&spec.sandbox, SANDBOX, false)?;
     for volume in &spec.volumes {
         draft.volume(volume, &spec.sandbox)?;
@@ -78,7 +82,19 @@ pub(crate) fn of(spec: &RunSpec) -> Result<Body, String> {
     // Last, so that no parameter hides a container from the search for leftovers.
     draft.labels.insert(TASK_LABEL.to_owned(), spec.task.clone());
     draft.labels.insert(OWNER_LABEL.to_owned(), spec.owner.clone());
-    draft.finish(&spec.command)
+    draft.finish(&spec.command, &spec.entrypoint)
+}
+
+fn confine(draft: &mut Draft, spec: &RunSpec) {
+    if let Some(mode) = &spec.ipc {
+        draft.host.insert("IpcMode".to_owned(), json!(mode));
+    }
+    if let Some(bytes) = spec.shm_bytes {
+        draft.host.insert("ShmSize".to_owned(), json!(i64::try_from(bytes).unwrap_or(i64::MAX)));
+    }
+    if let Some(profile) = &spec.seccomp {
+        draft.host.insert("SecurityOpt".to_owned(), json!([format!("seccomp={profile}")]));
+    }
 }
 
 fn limit(draft: &mut Draft, limits: &Limits) {
@@ -187,16 +203,18 @@ impl Draft {
         }
     }
 
-    fn finish(mut self, command: &Command) -> Result<Body, String> {
+    fn finish(mut self, command: &Command, replacement: &[String]) -> Result<Body, String> {
         let (entrypoint, arguments) = match command {
             Command::Shell(text) => (Some("/bin/sh".to_owned()), Some(vec!["-c".to_owned(), text.clone()])),
             Command::Args(arguments) => (None, Some(arguments.clone())),
             Command::Image => (None, None),
         };
-        if let Some(entrypoint) = self.entrypoint.take().or(entrypoint) {
+        if !replacement.is_empty() {
+            self.config.insert("Entrypoint".to_owned(), json!(replacement));
+        } else if let Some(entrypoint) = self.entrypoint.take().or(entrypoint) {
             self.config.insert("Entrypoint".to_owned(), json!([entrypoint]));
         }
-        if let Some(arguments) = arguments {
+        if let Some(arguments) = arguments.filter(|_| replacement.is_empty()) {
             self.config.insert("Cmd".to_owned(), json!(arguments));
         }
 

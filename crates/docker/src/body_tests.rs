@@ -276,3 +276,42 @@ fn labels_of_ours_cannot_be_hidden() {
     });
     assert_eq!(json["Labels"], json!({ "MESOS_TASK_ID": "web.1", "marathon.owner": "me" }));
 }
+
+#[test]
+fn containers_of_a_pod_share() {
+    let mapping = PortMapping {
+        container_port: 80,
+        host_port: Some(31000),
+        service_port: 0,
+        protocol: Protocol::Tcp,
+        name: None,
+        labels: Default::default(),
+        network_names: Vec::new(),
+    };
+    let json = with(|it| {
+        it.network_of = Some("mesos-a".to_owned());
+        it.mappings = vec![mapping.clone()];
+        it.ipc = Some("container:mesos-a".to_owned());
+        it.shm_bytes = Some(1 << 20);
+        it.seccomp = Some("unconfined".to_owned());
+    });
+    for (pointer, wanted) in [
+        ("/HostConfig/NetworkMode", json!("container:mesos-a")),
+        ("/HostConfig/PortBindings", json!({})),
+        ("/ExposedPorts", json!({})),
+        ("/HostConfig/IpcMode", json!("container:mesos-a")),
+        ("/HostConfig/ShmSize", json!(1 << 20)),
+        ("/HostConfig/SecurityOpt", json!(["seccomp=unconfined"])),
+    ] {
+        assert_eq!(json.pointer(pointer), Some(&wanted), "{pointer}");
+    }
+}
+
+#[test]
+fn an_entry_point_is_replaced_as_a_whole() {
+    let json = with(|it| {
+        it.command = Command::Args(vec!["/run".to_owned(), "x".to_owned()]);
+        it.entrypoint = vec!["/run".to_owned(), "x".to_owned()];
+    });
+    assert_eq!((json.get("Entrypoint"), json.get("Cmd")), (Some(&json!(["/run", "x"])), None));
+}

@@ -74,6 +74,21 @@ pub struct RunSpec {
     pub labels: BTreeMap<String, String>,
     #[serde(default)]
     pub tty: bool,
+    /// A container of the same pod whose network this one joins; then `network` and `mappings` mean nothing.
+    #[serde(default)]
+    pub network_of: Option<String>,
+    /// Replaces the entry point of the image; the command then has no say.
+    #[serde(default)]
+    pub entrypoint: Vec<String>,
+    /// `private`, `shareable`, `host` or `container:<name>`; `None`: as the daemon is set up.
+    #[serde(default)]
+    pub ipc: Option<String>,
+    /// Of `/dev/shm`, in bytes.
+    #[serde(default)]
+    pub shm_bytes: Option<u64>,
+    /// `unconfined`, or the text of a profile.
+    #[serde(default)]
+    pub seccomp: Option<String>,
     /// `None`: [`crate::default_socket`].
     #[serde(default)]
     pub socket: Option<PathBuf>,
@@ -110,6 +125,11 @@ impl RunSpec {
             docker_config: None,
             labels: BTreeMap::new(),
             tty: false,
+            network_of: None,
+            entrypoint: Vec::new(),
+            ipc: None,
+            shm_bytes: None,
+            seccomp: None,
             socket: None,
             patience: patience(),
         }

@@ -78,6 +78,11 @@ pub struct Config {
     pub local_log_files: u32,
     pub local_docker_socket: PathBuf,
     pub local_fetch_cache_bytes: u64,
+    /// `None`: below `data_dir`.
+    pub local_seccomp_dir: Option<PathBuf>,
+    /// `None`: below `data_dir`.
+    pub secret_dir: Option<PathBuf>,
+    pub secret_command: Option<PathBuf>,
 
     pub data_dir: PathBuf,
     pub zk: Option<String>,
@@ -268,6 +273,9 @@ impl Config {
             local_log_files: u32::try_from(read.number("local_log_files")).unwrap_or(u32::MAX),
             local_docker_socket: PathBuf::from(read.text("local_docker_socket").unwrap_or_default()),
             local_fetch_cache_bytes: read.number("local_fetch_cache_bytes"),
+            local_seccomp_dir: read.text("local_seccomp_dir").map(PathBuf::from),
+            secret_dir: read.text("secret_dir").map(PathBuf::from),
+            secret_command: read.text("secret_command").map(PathBuf::from),
             zk: read.owned("zk"),
             zk_max_versions: read.size("zk_max_versions"),
             zk_timeout: read.millis("zk_timeout"),
@@ -425,6 +433,9 @@ fn together(read: &Reader<'_>) -> Result<(), FlagError> {
         return fail(
             "Options 'mesos_authentication_secret' and 'mesos_authentication_secret_file' exclude each other",
         );
+    }
+    if given("secret_dir") && given("secret_command") {
+        return fail("Options 'secret_dir' and 'secret_command' exclude each other");
     }
     if read.on("metrics_statsd") && !(given("metrics_statsd_host") && given("metrics_statsd_port")) {
         return fail("Option 'metrics_statsd' needs 'metrics_statsd_host' and 'metrics_statsd_port'");

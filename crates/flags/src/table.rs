@@ -270,6 +270,12 @@ Local {
     "local_log_files" numbers(0..=100), Is("9"), Ours, "Rotated files kept beside each of them.";
     "local_docker_socket" PATH, Is("/var/run/docker.sock"), Ours, "Where the Docker Engine listens.";
     "local_fetch_cache_bytes" BYTES, Is("2147483648"), Ours, "The size of the cache of fetched URIs.";
+    "local_seccomp_dir" PATH, Found("<data_dir>/seccomp"), Ours,
+        "A folder with seccomp profiles in Docker's form, for linuxInfo.seccomp.profileName.";
+    "secret_dir" PATH, Found("<data_dir>/secrets"), Ours,
+        "A folder with one file a secret; the source of a secret is the path below it.";
+    "secret_command" PATH, Unset, Ours,
+        "A program that knows the secrets, in place of --secret_dir: it gets the source as its argument and writes the value to its standard output.";
 }
 Storage {
     "data_dir" PATH, Found("/var/lib/marathon for root, else $XDG_STATE_HOME/marathon or ~/.local/state/marathon"), Ours,

@@ -364,6 +364,15 @@ fn what_this_build_cannot_do_is_said() {
 }
 
 #[test]
+fn secrets_have_one_source() {
+    let c = ok("", "--master local --secret_command /bin/tell");
+    assert_eq!((c.secret_command, c.secret_dir), (Some("/bin/tell".into()), None));
+    let text =
+        config("", "--master local --secret_command /bin/tell --secret_dir /s").unwrap_err().to_string();
+    assert!(text.contains("'secret_dir' and 'secret_command' exclude each other"), "{text}");
+}
+
+#[test]
 fn credentials_split_at_the_first_colon() {
     let c = ok("", "--master local --http_credentials ann:a:b");
     assert_eq!(c.http_credentials, Some(("ann".into(), "a:b".into())));

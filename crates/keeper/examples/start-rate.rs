@@ -104,6 +104,7 @@ fn launch(root: &Path, number: usize, limits: Option<Limits>) -> Request {
         log_files: 2,
         limits,
         reports: false,
+        network: None,
         tag: "tag".repeat(50),
     };
     Request::Launch { task, process: Box::new(process) }

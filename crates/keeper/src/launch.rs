@@ -133,6 +133,8 @@ impl Keeper {
         let say = if kept.reports { Some(piped(&say)?) } else { None };
         let null = File::open("/dev/null").map_err(|error| format!("cannot open /dev/null: {error}"))?;
 
+        let network = process.network.as_ref().map(File::open).transpose();
+        let network = network.map_err(|error| format!("cannot enter the network of its pod: {error}"))?;
         let cgroups: Vec<BorrowedFd<'_>> = entrances.iter().map(|it| it.as_fd()).collect();
         let identity = process.identity.as_ref();
         let pid = self.spawner.start(&Setup {
@@ -142,6 +144,7 @@ impl Keeper {
             cwd: &cwd,
             stdio: [null.as_fd(), out_end.as_fd(), err_end.as_fd()],
             extra: say.as_ref().map(|(_, end)| end.as_fd()),
+            network: network.as_ref().map(|it| it.as_fd()),
             cgroups: &cgroups,
             identity: identity.map(|it| marathon_posix::Identity {
                 uid: it.uid,
@@ -261,6 +264,7 @@ fn friendly(error: &SpawnError, program: &str, process: &Process) -> Why {
             format!("cannot run it as user {uid}: {cause}")
         }
         Stage::Cgroup => format!("cannot put it under its resource limits: {cause}"),
+        Stage::Network => format!("cannot enter the network of its pod: {cause}"),
         Stage::Clone => format!("cannot make another process: {cause}"),
         Stage::Session | Stage::Descriptors => format!("cannot prepare its process: {cause}"),
     }

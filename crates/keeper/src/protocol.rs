@@ -71,6 +71,9 @@ pub struct Process {
     /// comes back as `Said`. The process counts as started when it says so, not when it is executed.
     #[serde(default)]
     pub reports: bool,
+    /// The network namespace to live in, as `/proc/<pid>/ns/net`; a pod's containers share one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<PathBuf>,
     /// Opaque text of the server, handed back in `TaskReport`.
     #[serde(default)]
     pub tag: String,

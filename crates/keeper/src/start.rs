@@ -122,6 +122,7 @@ fn detach(options: &Options) -> io::Result<()> {
         cwd: c"/",
         stdio: [null.as_fd(), log.as_fd(), log.as_fd()],
         extra: Some(stdout.as_fd()),
+        network: None,
         cgroups: &[],
         identity: None,
         open_files: None,

@@ -12,9 +12,10 @@
 mod calls;
 mod keeper;
 mod offers;
+mod pods;
 mod statuses;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +26,7 @@ use marathon_model::resources::Role;
 use marathon_model::time::{Now, Tick};
 
 use crate::ledger::Pools;
+use crate::pod::Start;
 use crate::task::{Stage, Task};
 
 pub enum Input {
@@ -53,7 +55,7 @@ pub enum Input {
 pub enum Effect {
     Tell(EngineEvent),
     Keep(Request),
-    Prepare(Arc<Launch>),
+    Prepare(Start),
     /// Nobody waits for the preparation any more.
     Cancel(TaskId),
     Watch(Watch),
@@ -67,7 +69,7 @@ pub enum Effect {
 /// Begin to carry out the checks of a task.
 #[derive(Debug, PartialEq)]
 pub struct Watch {
-    pub launch: Arc<Launch>,
+    pub start: Start,
     pub container: Option<String>,
     /// Where the task listens, when that is not this machine.
     pub address: Option<Arc<str>>,
@@ -137,9 +139,18 @@ impl Agent {
         }
     }
 
-    /// Tasks that are not over.
+    /// What holds resources: tasks that are not over, and pods until the last of their containers is.
     pub fn live(&self) -> impl Iterator<Item = &Launch> {
-        self.tasks.values().filter(|it| it.stage != Stage::Ended).map(|it| &*it.launch)
+        let mut pods = BTreeSet::new();
+        self.tasks.values().filter(|it| it.stage != Stage::Ended).filter_map(move |it| match &it.member {
+            None => Some(&*it.launch),
+            Some(member) => pods.insert(&member.pod.task).then_some(&*member.pod),
+        })
+    }
+
+    #[cfg(test)]
+    pub fn task(&self, id: &TaskId) -> &Task {
+        &self.tasks[id]
     }
 
     /// Tasks whose files are still needed.

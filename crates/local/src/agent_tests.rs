@@ -16,6 +16,8 @@ use crate::ledger::Pools;
 use crate::task::Tag;
 use marathon_flags::resources::parse_resources;
 
+pub mod pods;
+
 struct Desk {
     agent: Agent,
     seconds: u64,
@@ -24,13 +26,18 @@ struct Desk {
     update: BTreeMap<TaskId, UpdateId>,
 }
 
+/// `app`, or `pod.container`.
 fn task(name: &str) -> TaskId {
-    let spec = PathId::parse(name).unwrap();
-    TaskId { instance: InstanceId { spec, uuid: uuid::Uuid::nil() }, container: None, incarnation: 1 }
+    let (spec, container) = name.split_once('.').map_or((name, None), |(pod, it)| (pod, Some(Arc::from(it))));
+    let spec = PathId::parse(spec).unwrap();
+    TaskId { instance: InstanceId { spec, uuid: uuid::Uuid::nil() }, container, incarnation: 1 }
 }
 
 /// `name`, `name!` (with an image) or `name?` (with a health check), then `@port` and `*cpus`.
 pub fn launch(text: &str) -> Launch {
+    if text.contains('(') {
+        return pods::pod(text);
+    }
     let (rest, cpus) = text.split_once('*').unwrap_or((text, "1"));
     let (name, port) = rest.split_once('@').unwrap_or((rest, ""));
     let image = name.ends_with('!').then(|| marathon_model::app::Container {
@@ -99,6 +106,7 @@ fn process() -> Process {
         log_files: 1,
         limits: None,
         reports: false,
+        network: None,
         tag: String::new(),
     }
 }
@@ -203,7 +211,10 @@ impl Desk {
     }
 
     fn show(&mut self, effect: Effect) -> String {
-        let name = |id: &TaskId| id.instance.spec.name().to_owned();
+        let name = |id: &TaskId| match &id.container {
+            Some(container) => format!("{}.{container}", id.instance.spec.name()),
+            None => id.instance.spec.name().to_owned(),
+        };
         let short = |id: &str| TaskId::parse(id).map_or_else(|_| id.to_owned(), |it| name(&it));
         match effect {
             Effect::Tell(EngineEvent::Subscribed { again, .. }) => {
@@ -258,10 +269,10 @@ impl Desk {
             }
             Effect::Keep(Request::Forget { task }) => format!("keep: forget {}", short(&task)),
             Effect::Keep(other) => format!("{other:?}"),
-            Effect::Prepare(launch) => format!("prepare {}", name(&launch.task)),
+            Effect::Prepare(start) => format!("prepare {}", name(&start.launch.task)),
             Effect::Cancel(id) => format!("cancel {}", name(&id)),
             Effect::Watch(it) => {
-                format!("watch {}{}", name(&it.launch.task), if it.adopted { " adopted" } else { "" })
+                format!("watch {}{}", name(&it.start.launch.task), if it.adopted { " adopted" } else { "" })
             }
             Effect::Unwatch(id) => format!("unwatch {}", name(&id)),
             Effect::Sweep(id) => format!("sweep {}", name(&id)),
@@ -273,9 +284,11 @@ impl Desk {
 fn said(what: &str) -> String {
     let said = match what {
         "pulling" => Said::Pulling,
-        "started" => {
-            Said::Started { pid: None, addresses: vec!["172.17.0.2".to_owned()], container: "c".to_owned() }
-        }
+        "started" => Said::Started {
+            pid: Some(7),
+            addresses: vec!["172.17.0.2".to_owned()],
+            container: "c".to_owned(),
+        },
         "oom" => Said::Ended { code: 137, out_of_memory: true },
         other => Said::Failed { message: other.to_owned() },
     };
@@ -285,9 +298,13 @@ fn said(what: &str) -> String {
 /// `a=running`, `a=exit0`, `a!=started`, `a=foreign`.
 fn report(text: &str) -> TaskReport {
     let (name, what) = text.rsplit_once('=').unwrap();
+    // `p(a,b!):b=started`: container `b` of that pod.
+    let (name, container) = name.split_once(':').map_or((name, None), |(pod, it)| (pod, Some(it)));
     let launch = launch(name);
-    let id = launch.task.to_string();
-    let tag = serde_json::to_string(&Tag { launch: Arc::new(launch) }).unwrap();
+    let mut id = launch.task.clone();
+    id.container = container.map(Arc::from);
+    let id = id.to_string();
+    let tag = serde_json::to_string(&Tag { launch: Arc::new(launch), in_pod: container.is_some() }).unwrap();
     let report = TaskReport { task: id, tag, pid: Some(1), said: None, end: None };
     match what {
         "running" => report,
@@ -527,8 +544,8 @@ fn tasks_are_adopted() {
     desk.play(
         "welcome a?@3=running b@4=exit1 c!=started d!=pulling e=foreign f=foreign-exit0 g=vanished",
         concat!(
-            "subscribed, watch a adopted, b Failed 'Command exited with status 1', ",
-            "keep: kill e 0, keep: forget f, g Gone 'The task is gone: reboot', ",
+            "subscribed, b Failed 'Command exited with status 1', ",
+            "keep: kill e 0, keep: forget f, g Gone 'The task is gone: reboot', watch a adopted, ",
             "offer * cpus:1 mem:904 ports:1-2+4-9"
         ),
     );

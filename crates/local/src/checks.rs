@@ -45,13 +45,13 @@ impl Checker {
 
     /// Checks for as long as it is polled. `tell` takes the results.
     pub async fn health(self, watch: Arc<Watch>, check: EngineCheck, tell: impl Fn(Input)) {
-        let task = watch.launch.task.clone();
+        let task = watch.start.launch.task.clone();
         let each = |found: Found| tell(Input::Health { task: task.clone(), outcome: found.and_then(judge) });
         self.repeat(&watch, &check, each).await;
     }
 
     pub async fn check(self, watch: Arc<Watch>, check: EngineCheck, tell: impl Fn(Input)) {
-        let task = watch.launch.task.clone();
+        let task = watch.start.launch.task.clone();
         let each = |found: Found| {
             let result = match (&check.kind, found) {
                 (_, Ok(result)) => result,
@@ -68,13 +68,15 @@ impl Checker {
         if !watch.adopted {
             tokio::time::sleep(check.delay).await;
         }
+        // Found out once: its secrets may take a program to find.
+        let mut inside = None;
         loop {
-            each(self.once(watch, check).await);
+            each(self.once(watch, check, &mut inside).await);
             tokio::time::sleep(check.interval.max(PAUSE_FLOOR)).await;
         }
     }
 
-    async fn once(&self, watch: &Watch, check: &EngineCheck) -> Found {
+    async fn once(&self, watch: &Watch, check: &EngineCheck, inside: &mut Option<Inside>) -> Found {
         let timeout = if check.timeout.is_zero() { NO_TIMEOUT } else { check.timeout };
         let host = |ipv6: bool| match &watch.address {
             Some(address) => address.to_string(),
@@ -93,11 +95,23 @@ impl Checker {
                 let _turn = self.turns.acquire().await.map_err(|error| error.to_string())?;
                 let exit_code = match &watch.container {
                     Some(container) => self.exec(container, command, timeout).await?,
-                    None => run(command, self.prepare.inside(&watch.launch)?, timeout).await?,
+                    None => {
+                        let known = match inside.take() {
+                            Some(known) => known,
+                            None => self.inside(watch).await?,
+                        };
+                        run(command, inside.insert(known), timeout).await?
+                    }
                 };
                 Ok(CheckResult::Command { exit_code })
             }
         }
+    }
+
+    async fn inside(&self, watch: &Watch) -> Result<Inside, String> {
+        let (prepare, start) = (self.prepare.clone(), watch.start.clone());
+        let inside = tokio::task::spawn_blocking(move || prepare.inside(&start)).await;
+        inside.map_err(|error| error.to_string())?
     }
 
     async fn exec(&self, container: &str, command: &CheckCommand, timeout: Duration) -> Result<i32, String> {
@@ -126,14 +140,25 @@ fn argv(command: &CheckCommand, shell: &str) -> Vec<String> {
 }
 
 /// Runs a command as the task would. Its whole process group ends with the time limit.
-async fn run(command: &CheckCommand, inside: Inside, timeout: Duration) -> Result<i32, String> {
-    let Inside { sandbox, env, identity } = inside;
+async fn run(command: &CheckCommand, inside: &Inside, timeout: Duration) -> Result<i32, String> {
+    let Inside { sandbox, env, identity, network_pid } = inside;
     let argv = argv(command, "/bin/sh");
     let [program, args @ ..] = argv.as_slice() else { return Err("the command is empty".to_owned()) };
-    let mut process = tokio::process::Command::new(program_path(program, &env));
-    process.args(args).env_clear().envs(env).current_dir(sandbox).process_group(0).kill_on_drop(true);
+    let mut process = tokio::process::Command::new(program_path(program, env));
+    process
+        .args(args)
+        .env_clear()
+        .envs(env.iter().cloned())
+        .current_dir(sandbox)
+        .process_group(0)
+        .kill_on_drop(true);
     process.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    if let Some(identity) = identity {
+    if let Some(pid) = network_pid {
+        let network = std::fs::File::open(format!("/proc/{pid}/ns/net"));
+        let network = network.map_err(|error| format!("the network of the pod is not there: {error}"))?;
+        let user = identity.as_ref().map(|it| (it.uid, it.gid));
+        marathon_posix::in_network(process.as_std_mut(), network.into(), user);
+    } else if let Some(identity) = identity {
         // This also drops the supplementary groups of the server.
         process.uid(identity.uid).gid(identity.gid);
     }
@@ -175,8 +200,8 @@ mod tests {
     async fn check(command: CheckCommand, want: Result<i32, &str>) {
         let dir = tempfile::tempdir().unwrap();
         let env = vec![("PATH".to_owned(), "/bin:/usr/bin".to_owned()), ("X".to_owned(), "1".to_owned())];
-        let inside = Inside { sandbox: dir.path().to_owned(), env, identity: None };
-        let got = run(&command, inside, Duration::from_millis(800)).await;
+        let inside = Inside { sandbox: dir.path().to_owned(), env, identity: None, network_pid: None };
+        let got = run(&command, &inside, Duration::from_millis(800)).await;
         assert_eq!(got.as_ref().map(|it| *it).map_err(String::as_str), want, "{command:?}");
     }
 

@@ -11,6 +11,7 @@ use marathon_model::offer::{Attribute, IpAddress};
 use marathon_model::resources::{ANY_ROLE, Amount, Milli, PortRange, Resource, Role};
 
 use crate::sandbox::Retention;
+use crate::secrets::{NoSecrets, Secrets};
 
 #[derive(Debug, Clone)]
 pub struct LocalConfig {
@@ -47,8 +48,10 @@ pub struct LocalConfig {
     pub default_user: Option<String>,
     /// From SIGTERM to SIGKILL, where neither the app nor the kill says otherwise.
     pub default_grace: Duration,
-    /// A folder with one file per secret; without it no app with secrets can start.
-    pub secrets_dir: Option<PathBuf>,
+    /// Who knows the values of secrets.
+    pub secrets: Arc<dyn Secrets>,
+    /// A folder with seccomp profiles, in the form Docker reads.
+    pub seccomp_dir: Option<PathBuf>,
     pub retention: Retention,
 }
 
@@ -76,7 +79,8 @@ impl LocalConfig {
             fetch_cache_bytes: 2 << 30,
             default_user: None,
             default_grace: Duration::from_secs(3),
-            secrets_dir: None,
+            secrets: Arc::new(NoSecrets),
+            seccomp_dir: None,
             retention: Retention::default(),
         }
     }

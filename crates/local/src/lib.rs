@@ -11,8 +11,8 @@
 //!
 //! Differences from a Mesos agent that users can see:
 //! - A plain process gets to `TASK_RUNNING` without `TASK_STARTING` before it.
-//! - An image of the Mesos containerizer is run by Docker. Host volumes of a task without an image are
-//!   links in its sandbox.
+//! - An image of the Mesos containerizer is run by Docker. Volumes of a task without an image are links in
+//!   its sandbox.
 //! - A task without `user` runs as whoever runs the server, which may be root.
 //! - `fetch` knows http, https and files of this machine.
 
@@ -20,6 +20,7 @@ mod agent;
 #[cfg(test)]
 mod agent_tests;
 mod archive;
+mod boxed;
 mod cache;
 mod checks;
 mod config;
@@ -30,15 +31,20 @@ mod identity;
 mod ledger;
 mod link;
 mod outcome;
+mod pod;
 mod ports;
 mod prepare;
+mod private;
 mod sandbox;
+pub mod secrets;
 mod shell;
 mod task;
 mod updates;
 mod user;
+mod volumes;
 mod web;
 
+use std::fs;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -161,7 +167,8 @@ fn connect(
     };
     config.dir = std::path::absolute(&config.dir).map_err(folder(&config.dir))?;
     config.resources = complete(config.resources, &config.dir);
-    let places = Places { dir: config.dir.clone() };
+    fs::create_dir_all(&config.dir).map_err(folder(&config.dir))?;
+    let places = Places::new(config.dir.clone());
     places.create().map_err(folder(&config.dir))?;
     if nix::unistd::geteuid().is_root()
         && let Some(folder) = sandbox::barrier(&places.sandboxes())

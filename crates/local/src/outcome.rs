@@ -4,13 +4,15 @@ use marathon_keeper::protocol::{End, How};
 use marathon_model::offer::{Reason, TaskState};
 use nix::sys::signal::Signal;
 
+use crate::task::Why;
+
 /// What the agent knows about a task besides what the keeper says of its end.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Known<'a> {
     /// A kill was asked for.
     pub killed: bool,
-    /// The kill came from a health check, with this sentence.
-    pub unhealthy: Option<&'a str>,
+    /// The kill came from the engine itself.
+    pub why: Option<&'a Why>,
     /// The Docker runner gave this reason before it ended.
     pub failure: Option<&'a str>,
     pub container: bool,
@@ -28,8 +30,9 @@ pub struct Outcome {
 
 pub fn of(end: &End, known: Known) -> Outcome {
     if known.killed || end.asked {
-        let (message, reason) = match known.unhealthy {
-            Some(why) => (why.to_owned(), Some(Reason::HealthCheckUnhealthy)),
+        let (message, reason) = match known.why {
+            Some(Why::Unhealthy(why)) => (why.clone(), Some(Reason::HealthCheckUnhealthy)),
+            Some(Why::Pod(why)) => (why.clone(), Some(Reason::Other)),
             None => (describe(end, known), None),
         };
         return Outcome { state: TaskState::Killed, message, reason };
@@ -115,7 +118,8 @@ mod tests {
         for how in [How::Exited { code: 0 }, How::Exited { code: 1 }, How::Signaled { signal: 15 }] {
             assert_eq!(of(&end(how), killed).state, TaskState::Killed);
         }
-        let unhealthy = Known { unhealthy: Some("unhealthy"), ..killed };
+        let why = Why::Unhealthy("unhealthy".to_owned());
+        let unhealthy = Known { why: Some(&why), ..killed };
         let outcome = of(&end(How::Signaled { signal: 15 }), unhealthy);
         assert_eq!(
             (outcome.message.as_str(), outcome.reason),

@@ -6,25 +6,24 @@
 //! of the server's environment is passed on. A container gets no `PATH` and `HOME` (its image knows
 //! better), sees its sandbox at `/mnt/mesos/sandbox`, and gets `MESOS_CONTAINER_NAME`.
 
-use std::collections::BTreeMap;
-use std::fs;
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Component, Path, PathBuf};
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use marathon_docker::RunSpec;
 use marathon_keeper::protocol::{Identity, Limits, Process};
-use marathon_model::app::{Container, DockerImage, Volume, VolumeSource};
+use marathon_model::app::VolumeSource;
 use marathon_model::id::{AgentId, FrameworkId};
 use marathon_model::offer::{Command, CpuOrMemLimit, Launch};
 use marathon_model::resources::Milli;
 
-use crate::archive;
+use crate::boxed::{plain_has, runner_env};
 use crate::config::LocalConfig;
+use crate::pod::Start;
 use crate::sandbox::Places;
+use crate::secrets::{Values, source_of};
 use crate::task::{Tag, has_image};
-use crate::user;
+use crate::{user, volumes};
 
 /// A task with less memory than this would not get far; a Mesos agent has the same floor.
 const MEMORY_BYTES_FLOOR: u64 = 32 << 20;
@@ -37,6 +36,8 @@ pub struct Inside {
     pub sandbox: PathBuf,
     pub env: Vec<(String, String)>,
     pub identity: Option<Identity>,
+    /// A process in whose network it lives.
+    pub network_pid: Option<u32>,
 }
 
 #[derive(Debug, Clone)]
@@ -49,11 +50,20 @@ pub struct Prepare {
 
 impl Prepare {
     /// Makes the sandbox and says for whom. Errors of this module are sentences for users.
-    pub fn sandbox(&self, launch: &Launch) -> Result<(PathBuf, Option<Identity>), String> {
+    pub fn sandbox(&self, start: &Start) -> Result<(PathBuf, Option<Identity>), String> {
+        let Start { launch, member, .. } = start;
+        let told = |error: io::Error| format!("Failed to create the sandbox: {error}");
         let identity = self.identity(launch)?;
-        let made = self.places.create_sandbox(&launch.task, identity.as_ref(), has_image(launch));
-        let path = made.map_err(|error| format!("Failed to create the sandbox: {error}"))?;
-        Ok((path, identity))
+        if let Some(member) = member {
+            if member.lacks_network() {
+                return Err("Failed to start the task: a network other than that of the host needs a pod with an image in at least one of its containers".to_owned());
+            }
+            let _alone = self.places.lock();
+            self.places.create_pod(&member.pod.task).map_err(told)?;
+            volumes::make_ephemeral(&member.pod, &self.places, identity.as_ref()).map_err(told)?;
+        }
+        let path = self.places.create_sandbox(&launch.task, identity.as_ref(), has_image(launch));
+        Ok((path.map_err(told)?, identity))
     }
 
     fn identity(&self, launch: &Launch) -> Result<Option<Identity>, String> {
@@ -61,29 +71,56 @@ impl Prepare {
             .map_err(|why| format!("Failed to start the task: {why}"))
     }
 
-    /// What the keeper is to run. Writes the spec file of a container.
+    /// Whether secrets must be asked for, which may take a while.
+    pub fn has_secrets(&self, start: &Start) -> bool {
+        volumes::of(start, &self.places).is_ok_and(|it| !self.sources(start, &it).is_empty())
+    }
+
+    fn sources(&self, start: &Start, volumes: &[marathon_model::app::Volume]) -> BTreeSet<String> {
+        let launch = &start.launch;
+        let image = launch.container.as_ref().and_then(|it| it.docker.as_ref());
+        let pull = image.and_then(|it| it.pull_secret.as_ref());
+        let pull = pull.map(|it| source_of(start, it).to_owned());
+        launch.secret_env.values().cloned().chain(pull).chain(volumes::secrets(start, volumes)).collect()
+    }
+
+    /// What the keeper is to run. Asks for the secrets, and writes the spec file of a container.
     pub fn process(
         &self,
-        launch: &Arc<Launch>,
+        start: &Start,
         sandbox: &Path,
         identity: Option<Identity>,
     ) -> Result<Process, String> {
+        let launch = &start.launch;
+        let mut volumes = volumes::of(start, &self.places)?;
+        let values = Values::ask(&*self.config.secrets, self.sources(start, &volumes))?;
         let image = launch.container.as_ref().and_then(|it| Some((it, it.docker.as_ref()?)));
+        let mut network = None;
         let (argv, env, identity, limits) = match image {
-            Some((container, image)) => {
-                let spec = self.write_run_spec(launch, container, image, sandbox)?;
+            Some(image) => {
+                let spec = self.write_run_spec(start, image, sandbox, identity.as_ref(), volumes, &values)?;
                 let argv = ["docker-run", "--remove-spec", "--spec", &spec].map(str::to_owned);
                 let program = self.config.executable.to_string_lossy().into_owned();
                 // The runner drops to nobody: it talks to the daemon, which does the work.
                 ([vec![program], argv.to_vec()].concat(), runner_env(), None, None)
             }
             None => {
-                place_volumes(launch, sandbox, |name| self.secret(name))?;
+                launch.container.as_ref().and_then(|it| it.linux.as_ref()).map_or(Ok(()), plain_has)?;
+                let argv = argv(&launch.command)?;
+                if volumes.iter().any(|it| matches!(it.source, VolumeSource::Secret { .. })) {
+                    let told = |error| format!("Failed to make a place for the secrets: {error}");
+                    let private =
+                        self.places.create_private(&launch.task, identity.as_ref()).map_err(told)?;
+                    let reader = identity.as_ref();
+                    volumes = volumes::write_secrets(start, volumes, &values, &private, reader, false)?;
+                }
+                volumes::link(&volumes, sandbox)?;
+                network = start.network_pid.map(|pid| PathBuf::from(format!("/proc/{pid}/ns/net")));
                 let limits = self.config.isolation.then(|| self.limits(launch));
-                (argv(&launch.command)?, self.env(launch, sandbox)?, identity, limits)
+                (argv, self.env(start, sandbox, &values)?, identity, limits)
             }
         };
-        let tag = serde_json::to_string(&Tag { launch: launch.clone() });
+        let tag = serde_json::to_string(&Tag::of(start));
         Ok(Process {
             argv,
             env,
@@ -95,60 +132,62 @@ impl Prepare {
             log_files: self.config.log_files,
             limits,
             reports: image.is_some(),
+            network,
             tag: tag.map_err(|error| format!("Failed to start the task: {error}"))?,
         })
     }
 
-    /// What a command that checks the task needs.
-    pub fn inside(&self, launch: &Launch) -> Result<Inside, String> {
-        let sandbox = self.places.sandbox(&launch.task);
-        Ok(Inside { env: self.env(launch, &sandbox)?, identity: self.identity(launch)?, sandbox })
+    /// What a command that checks the task needs. Asks for the secrets again: nobody kept them.
+    pub fn inside(&self, start: &Start) -> Result<Inside, String> {
+        let sandbox = self.places.sandbox(&start.launch.task);
+        let sources = start.launch.secret_env.values().cloned().collect();
+        let values = Values::ask(&*self.config.secrets, sources)?;
+        Ok(Inside {
+            env: self.env(start, &sandbox, &values)?,
+            identity: self.identity(&start.launch)?,
+            sandbox,
+            network_pid: start.network_pid,
+        })
     }
 
-    fn env(&self, launch: &Launch, sandbox: &Path) -> Result<Vec<(String, String)>, String> {
+    fn env(&self, start: &Start, sandbox: &Path, values: &Values) -> Result<Vec<(String, String)>, String> {
         let sandbox = sandbox.to_string_lossy().into_owned();
         let mut env = BTreeMap::from([
             ("PATH".to_owned(), std::env::var("PATH").unwrap_or_else(|_| PATH.to_owned())),
             ("HOME".to_owned(), sandbox.clone()),
             ("MESOS_DIRECTORY".to_owned(), sandbox.clone()),
         ]);
-        env.extend(self.mesos_env(launch, &sandbox));
-        env.extend(launch.env.clone());
-        env.extend(self.secret_env(launch)?);
+        env.extend(self.mesos_env(start, &sandbox));
+        env.extend(start.launch.env.clone());
+        env.extend(self.secret_env(&start.launch, values)?);
         Ok(env.into_iter().collect())
     }
 
-    fn mesos_env(&self, launch: &Launch, sandbox: &str) -> [(String, String); 5] {
+    pub(crate) fn mesos_env(&self, start: &Start, sandbox: &str) -> [(String, String); 5] {
+        let launch = &start.launch;
+        let instance = &launch.task.instance;
+        // All containers of a pod have one executor, an app has one of its own.
+        let executor = match start.member {
+            Some(_) => format!("instance-{}.{}", instance.spec.safe(), instance.uuid),
+            None => launch.task.to_string(),
+        };
         [
             ("MESOS_SANDBOX", sandbox.to_owned()),
             ("MESOS_FRAMEWORK_ID", self.framework.to_string()),
             ("MESOS_SLAVE_ID", self.agent.to_string()),
-            ("MESOS_EXECUTOR_ID", launch.task.to_string()),
+            ("MESOS_EXECUTOR_ID", executor),
             ("MESOS_ALLOCATION_ROLE", launch.role.to_string()),
         ]
         .map(|(name, value)| (name.to_owned(), value))
     }
 
-    fn secret_env(&self, launch: &Launch) -> Result<Vec<(String, String)>, String> {
-        let one = |(name, source): (&String, &String)| {
-            let value = String::from_utf8(self.secret(source)?);
-            let value =
-                value.map_err(|_| format!("Secret '{source}' is no text and cannot be a variable"))?;
-            Ok((name.clone(), value))
-        };
+    pub(crate) fn secret_env(
+        &self,
+        launch: &Launch,
+        values: &Values,
+    ) -> Result<Vec<(String, String)>, String> {
+        let one = |(name, source): (&String, &String)| Ok((name.clone(), values.text(source)?.to_owned()));
         launch.secret_env.iter().map(one).collect()
-    }
-
-    fn secret(&self, source: &str) -> Result<Vec<u8>, String> {
-        let Some(dir) = &self.config.secrets_dir else {
-            return Err(format!("Secret '{source}' is not available: this server has no folder of secrets"));
-        };
-        let plain = |it: Component| matches!(it, Component::Normal(_));
-        let relative = Path::new(source.trim_start_matches('/'));
-        if source.is_empty() || !relative.components().all(plain) {
-            return Err(format!("Secret '{source}' is not available: this is no legal name"));
-        }
-        fs::read(dir.join(relative)).map_err(|error| format!("Secret '{source}' is not available: {error}"))
     }
 
     fn limits(&self, launch: &Launch) -> Limits {
@@ -160,64 +199,20 @@ impl Prepare {
         }
     }
 
-    fn cpu_quota(&self, launch: &Launch) -> Option<u64> {
+    pub(crate) fn cpu_quota(&self, launch: &Launch) -> Option<u64> {
         match launch.cpu_limit {
             None => self.config.cpu_hard_limit.then_some(launch.resources.cpus.0),
             Some(CpuOrMemLimit::Amount(Milli(milli))) => Some(milli),
             Some(CpuOrMemLimit::Unlimited) => None,
         }
     }
-
-    // ---- containers ----
-
-    fn write_run_spec(
-        &self,
-        launch: &Launch,
-        container: &Container,
-        image: &DockerImage,
-        sandbox: &Path,
-    ) -> Result<String, String> {
-        let told = |error: io::Error| format!("Failed to prepare the container: {error}");
-        let private = self.places.create_private(&launch.task).map_err(told)?;
-        let mut spec = RunSpec::new(&launch.task.to_string(), &image.image, sandbox.to_owned());
-        spec.owner = self.agent.to_string();
-        spec.force_pull = image.force_pull;
-        spec.privileged = image.privileged;
-        spec.parameters = image.parameters.clone();
-        spec.command = launch.command.clone();
-        spec.network = launch.network.clone();
-        spec.mappings = launch.mappings.clone();
-        spec.volumes = container.volumes.clone();
-        spec.grace = launch.kill_grace.unwrap_or(self.config.default_grace);
-        spec.tty = launch.tty;
-        spec.socket = self.config.docker_socket.clone();
-        if self.config.isolation {
-            spec.limits.cpu_shares_milli = launch.resources.cpus.0;
-            spec.limits.cpu_quota_milli = self.cpu_quota(launch);
-            spec.limits.memory_bytes = memory_limit(launch);
-            spec.limits.memory_reservation_bytes = launch.mem_limit.map(|_| bytes(launch.resources.mem));
-        }
-        let mut env = BTreeMap::from(self.mesos_env(launch, marathon_docker::SANDBOX));
-        env.extend(launch.env.clone());
-        env.extend(self.secret_env(launch)?);
-        spec.env = env.into_iter().collect();
-        if let Some(secret) = &image.pull_secret {
-            let path = private.join("config.json");
-            write_private(&path, &self.secret(secret)?).map_err(told)?;
-            spec.docker_config = Some(path);
-        }
-        let path = private.join("docker.json");
-        let text = serde_json::to_vec(&spec).map_err(|error| told(error.into()))?;
-        write_private(&path, &text).map_err(told)?;
-        Ok(path.to_string_lossy().into_owned())
-    }
 }
 
-fn bytes(mib: Milli) -> u64 {
+pub(crate) fn bytes(mib: Milli) -> u64 {
     u64::try_from(u128::from(mib.0) * (1 << 20) / 1000).unwrap_or(u64::MAX)
 }
 
-fn memory_limit(launch: &Launch) -> Option<u64> {
+pub(crate) fn memory_limit(launch: &Launch) -> Option<u64> {
     let limit = match launch.mem_limit {
         None => launch.resources.mem,
         Some(CpuOrMemLimit::Amount(amount)) => amount,
@@ -236,86 +231,17 @@ fn argv(command: &Command) -> Result<Vec<String>, String> {
     }
 }
 
-/// What the runner itself needs to find the daemon and the credentials of its user.
-fn runner_env() -> Vec<(String, String)> {
-    let wanted = ["PATH", "HOME", "DOCKER_HOST", "DOCKER_CONFIG", "RUST_LOG"];
-    wanted.iter().filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?))).collect()
-}
-
-fn write_private(path: &Path, content: &[u8]) -> io::Result<()> {
-    let mut file = fs::File::options().write(true).create(true).truncate(true).mode(0o600).open(path)?;
-    file.write_all(content)
-}
-
-/// Volumes of a process that sees the file system of this machine: a link in the sandbox leads to the
-/// host's path. Without a mount namespace there is no more to it; `RO` is then up to the permissions
-/// of the files.
-fn place_volumes(
-    launch: &Launch,
-    sandbox: &Path,
-    secret: impl Fn(&str) -> Result<Vec<u8>, String>,
-) -> Result<(), String> {
-    for volume in launch.container.iter().flat_map(|it| &it.volumes) {
-        place_volume(volume, sandbox, &secret)
-            .map_err(|why| format!("Failed to provide the volume '{}': {why}", volume.container_path))?;
-    }
-    Ok(())
-}
-
-fn place_volume(
-    Volume { container_path, read_only: _, source }: &Volume,
-    sandbox: &Path,
-    secret: &impl Fn(&str) -> Result<Vec<u8>, String>,
-) -> Result<(), String> {
-    let told = |error: io::Error| error.to_string();
-    let relative = !container_path.starts_with('/');
-    match source {
-        VolumeSource::Host { host_path } => {
-            let host = if host_path.starts_with('/') {
-                PathBuf::from(host_path)
-            } else {
-                let inside = archive::place(sandbox, Path::new(host_path))?;
-                fs::create_dir_all(&inside).map_err(told)?;
-                inside
-            };
-            if Path::new(container_path) == host {
-                return Ok(());
-            }
-            if !relative {
-                return Err("a task without an image sees this machine's files, so containerPath must be relative to the sandbox".to_owned());
-            }
-            fs::metadata(&host).map_err(|error| format!("`{}`: {error}", host.display()))?;
-            let link = archive::place(sandbox, Path::new(container_path))?;
-            std::os::unix::fs::symlink(host, link).map_err(told)
-        }
-        VolumeSource::Secret { secret: _ } if !relative => {
-            Err("a task without an image gets secrets only below its sandbox".to_owned())
-        }
-        VolumeSource::Secret { secret: name } => {
-            let value = secret(name)?;
-            let path = archive::place(sandbox, Path::new(container_path))?;
-            let mut file = archive::create_new(&path, 0o400).map_err(told)?;
-            file.write_all(&value).map_err(told)?;
-            // It belongs to whom the sandbox belongs.
-            use std::os::unix::fs::MetadataExt;
-            let owner = fs::metadata(sandbox).map_err(told)?;
-            std::os::unix::fs::fchown(&file, Some(owner.uid()), Some(owner.gid())).map_err(told)
-        }
-        VolumeSource::Persistent { .. } => Err("the embedded engine has no persistent volumes".to_owned()),
-        VolumeSource::External { .. } => {
-            Err("external volumes need a task with an image and a Docker volume driver".to_owned())
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::time::Duration;
 
+    use marathon_docker::RunSpec;
     use marathon_model::offer::TaskNetwork;
 
     use super::*;
     use crate::agent_tests::launch;
+    use crate::secrets::Files;
 
     struct Bench {
         _dir: tempfile::TempDir,
@@ -327,7 +253,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut config = LocalConfig::new(dir.path().to_owned(), "/bin/marathon".into(), "1");
         change(&mut config);
-        let places = Places { dir: dir.path().to_owned() };
+        let places = Places::on_disk(dir.path().to_owned());
         places.create().unwrap();
         let (agent, framework) = (AgentId::new("S0"), FrameworkId::new("F"));
         let prepare = Prepare { config: Arc::new(config), places, agent, framework };
@@ -337,7 +263,8 @@ mod tests {
     }
 
     fn process(bench: &Bench, launch: Launch) -> Result<Process, String> {
-        bench.prepare.process(&Arc::new(launch), &bench.sandbox, None)
+        let start = Start { launch: Arc::new(launch), member: None, network_pid: None };
+        bench.prepare.process(&start, &bench.sandbox, None)
     }
 
     #[test]
@@ -385,66 +312,19 @@ mod tests {
     }
 
     #[test]
-    fn secrets_are_files_of_one_folder() {
+    fn secrets_reach_the_environment_and_nothing_else() {
         let dir = tempfile::tempdir().unwrap();
-        fs::create_dir(dir.path().join("db")).unwrap();
-        fs::write(dir.path().join("db/password"), "hush").unwrap();
-        let bench = bench(|it| it.secrets_dir = Some(dir.path().to_owned()));
-        let check = |source: &str, want: Result<&str, &str>| {
-            let mut launch = launch("a");
-            launch.env.insert("P".to_owned(), "weaker".to_owned());
-            launch.secret_env.insert("P".to_owned(), source.to_owned());
-            let got = process(&bench, launch);
-            let value = |it: Process| {
-                assert!(!it.tag.contains("hush"));
-                it.env.into_iter().find(|(name, _)| name == "P").unwrap().1
-            };
-            let got = got.map(value);
-            assert!(
-                match (&got, want) {
-                    (Ok(got), Ok(want)) => got == want,
-                    (Err(got), Err(want)) => got.contains(want),
-                    _ => false,
-                },
-                "{source}: {got:?}"
-            );
-        };
-        check("db/password", Ok("hush"));
-        check("/db/password", Ok("hush"));
-        check("db/other", Err("Secret 'db/other' is not available: No such file"));
-        for source in ["", "../x", "db/../../x", "./db/password"] {
-            check(source, Err("is not available: this is no legal name"));
-        }
-    }
-
-    #[test]
-    fn volumes_of_plain_processes_are_links() {
-        let host = tempfile::tempdir().unwrap();
-        let there = host.path().display().to_string();
-        fs::write(host.path().join("f"), "x").unwrap();
-        let bench = bench(|_| ());
-        let place = |container_path: &str, source: VolumeSource| {
-            let volume = Volume { container_path: container_path.to_owned(), read_only: false, source };
-            place_volume(&volume, &bench.sandbox, &|_: &str| Ok(b"hush".to_vec()))
-        };
-        let at = |host_path: &str| VolumeSource::Host { host_path: host_path.to_owned() };
-        place("data/in", at(&there)).unwrap();
-        assert_eq!(fs::read_to_string(bench.sandbox.join("data/in/f")).unwrap(), "x");
-        place("mine", at("below/here")).unwrap();
-        assert!(fs::metadata(bench.sandbox.join("mine")).unwrap().is_dir());
-        place(&there, at(&there)).unwrap();
-        place("s", VolumeSource::Secret { secret: "s".to_owned() }).unwrap();
-        assert_eq!(fs::read_to_string(bench.sandbox.join("s")).unwrap(), "hush");
-        for (path, source) in [
-            ("/data", at(&there)),
-            ("../up", at(&there)),
-            ("gone", at("/no/such/folder")),
-            ("up", at("../../etc")),
-            ("data/in/f", VolumeSource::Secret { secret: "s".to_owned() }),
-        ] {
-            place(path, source).unwrap_err();
-        }
-        assert_eq!(fs::read_to_string(host.path().join("f")).unwrap(), "x");
+        fs::write(dir.path().join("pw"), "hush\n").unwrap();
+        let bench = bench(|it| it.secrets = Arc::new(Files { dir: dir.path().to_owned() }));
+        let mut launch = launch("a");
+        launch.env.insert("P".to_owned(), "weaker".to_owned());
+        launch.secret_env.insert("P".to_owned(), "pw".to_owned());
+        let process = process(&bench, launch.clone()).unwrap();
+        assert!(process.env.contains(&("P".to_owned(), "hush".to_owned())));
+        assert!(!process.tag.contains("hush") && !process.argv.concat().contains("hush"));
+        launch.secret_env.insert("P".to_owned(), "none".to_owned());
+        let error = super::tests::process(&bench, launch).unwrap_err();
+        assert!(error.starts_with("Secret 'none' is not available: "), "{error}");
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! <dir>/sandboxes/<task>/     working directory of the task: stdout, stderr, what was fetched
-//! <dir>/tasks/<task>/         what the engine needs for it and others must not read
+//! <sandbox>/containers/<name>/ that of a container of a pod, see `pod`
+//! <private>/<task>/           what the engine needs for it and others must not read, see `private`
 //! <dir>/cache/                fetched files that several tasks use
 //! ```
 
@@ -11,11 +12,15 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use marathon_keeper::protocol::Identity;
 use marathon_model::id::TaskId;
 use sha2::{Digest, Sha256};
+
+use crate::pod::whole;
+use crate::private;
 
 /// File systems allow 255 bytes; the rest is for what others append.
 const NAME_BYTES_MAX: usize = 200;
@@ -23,19 +28,55 @@ const NAME_BYTES_MAX: usize = 200;
 #[derive(Debug, Clone)]
 pub struct Places {
     pub dir: PathBuf,
+    /// Its parent: one folder in here for each task that needs one.
+    private: PathBuf,
+    /// Held while the folders of a pod are made: its containers start at the same time.
+    making: Arc<Mutex<()>>,
 }
 
 impl Places {
+    /// With private folders in memory, if this machine allows.
+    pub fn new(dir: PathBuf) -> Places {
+        let private = private::root(&dir, &dir.join("tasks"));
+        Places { private, ..Places::on_disk(dir) }
+    }
+
+    pub fn on_disk(dir: PathBuf) -> Places {
+        Places { private: dir.join("tasks"), dir, making: Arc::default() }
+    }
+
     pub fn sandboxes(&self) -> PathBuf {
         self.dir.join("sandboxes")
     }
 
     pub fn sandbox(&self, task: &TaskId) -> PathBuf {
-        self.sandboxes().join(folder_name(task))
+        let sandbox = self.sandboxes().join(folder_name(&whole(task)));
+        match &task.container {
+            Some(name) => sandbox.join("containers").join(plain_name(name)),
+            None => sandbox,
+        }
+    }
+
+    /// An ephemeral volume of a pod.
+    pub fn pod_volume(&self, pod: &TaskId, name: &str) -> PathBuf {
+        self.sandbox(&whole(pod)).join("volumes").join(plain_name(name))
+    }
+
+    pub fn lock(&self) -> MutexGuard<'_, ()> {
+        self.making.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes the folders around those of its containers, if they are not there yet.
+    pub fn create_pod(&self, pod: &TaskId) -> io::Result<()> {
+        let sandbox = self.sandbox(pod);
+        for folder in ["containers", "volumes"] {
+            fs::DirBuilder::new().recursive(true).mode(0o755).create(sandbox.join(folder))?;
+        }
+        Ok(())
     }
 
     pub fn private(&self, task: &TaskId) -> PathBuf {
-        self.dir.join("tasks").join(folder_name(task))
+        self.private.join(folder_name(task))
     }
 
     pub fn cache(&self) -> PathBuf {
@@ -48,7 +89,7 @@ impl Places {
         let make = |path: &Path, mode: u32| fs::DirBuilder::new().recursive(true).mode(mode).create(path);
         make(&self.dir, 0o755)?;
         make(&self.sandboxes(), 0o755)?;
-        make(&self.dir.join("tasks"), 0o700)?;
+        private::claim(&self.private)?;
         make(&self.cache(), 0o700)
     }
 
@@ -63,19 +104,32 @@ impl Places {
         Ok(path)
     }
 
-    pub fn create_private(&self, task: &TaskId) -> io::Result<PathBuf> {
+    /// Makes the private folder of a task, for its owner alone.
+    pub fn create_private(&self, task: &TaskId, owner: Option<&Identity>) -> io::Result<PathBuf> {
         let path = self.private(task);
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&path)?;
+        if let Some(Identity { uid, gid, .. }) = owner {
+            std::os::unix::fs::lchown(&path, Some(*uid), Some(*gid))?;
+        }
         Ok(path)
+    }
+
+    /// Leaves nothing behind where nothing is needed any more.
+    pub fn tidy(&self) {
+        // Refused while something is in there.
+        let _ = fs::remove_dir(&self.private);
     }
 }
 
 /// The task id itself, unless it is too long for a file name or holds what a path should not.
 pub fn folder_name(task: &TaskId) -> String {
-    let text = task.to_string();
+    plain_name(&task.to_string())
+}
+
+fn plain_name(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
     if text.len() <= NAME_BYTES_MAX && text.chars().all(plain) && !text.starts_with('.') {
-        return text;
+        return text.to_owned();
     }
     let hash: String =
         Sha256::digest(text.as_bytes()).iter().take(16).map(|it| format!("{it:02x}")).collect();
@@ -175,7 +229,7 @@ pub fn collect(places: &Places, in_use: &BTreeSet<String>, keep: Retention) {
 
 /// Private folders of tasks that nobody knows any more, as after a crash.
 fn remove_private(places: &Places, in_use: &BTreeSet<String>) {
-    let Ok(entries) = fs::read_dir(places.dir.join("tasks")) else { return };
+    let Ok(entries) = fs::read_dir(&places.private) else { return };
     let now = SystemTime::now();
     for entry in entries.flatten() {
         let settled = last_change(&entry.path())
@@ -189,12 +243,10 @@ fn remove_private(places: &Places, in_use: &BTreeSet<String>) {
 fn last_change(folder: &Path) -> Option<SystemTime> {
     let of = |path: &Path| fs::symlink_metadata(path).ok()?.modified().ok();
     let own = of(folder)?;
-    Some(
-        [of(&folder.join("stdout")), of(&folder.join("stderr"))]
-            .into_iter()
-            .flatten()
-            .fold(own, SystemTime::max),
-    )
+    let containers = fs::read_dir(folder.join("containers")).into_iter().flatten().flatten();
+    let logs = containers.map(|it| it.path()).chain([folder.to_owned()]);
+    let logs = logs.flat_map(|it| ["stdout", "stderr"].map(|name| of(&it.join(name))));
+    Some(logs.flatten().fold(own, SystemTime::max))
 }
 
 /// How much of the disk is free for those who are not root.
@@ -285,7 +337,7 @@ mod tests {
     #[test]
     fn only_old_folders_of_nobody_are_removed() {
         let dir = tempfile::tempdir().unwrap();
-        let places = Places { dir: dir.path().to_owned() };
+        let places = Places::on_disk(dir.path().to_owned());
         places.create().unwrap();
         let long_ago = SystemTime::now() - Duration::from_secs(1000);
         for parent in ["sandboxes", "tasks"] {
@@ -319,6 +371,22 @@ mod tests {
         };
         let (a, b) = (name(&"a".repeat(300)), name(&"a".repeat(301)));
         assert!(a != b && a.len() < 150, "{a}");
+    }
+
+    #[test]
+    fn containers_lie_in_their_pod() {
+        let places = Places::on_disk("/d".into());
+        let id =
+            |text: &str| TaskId::parse(&format!("p.instance-0c1e6f10-7ccb-11eb-9a1c-0242ac110002.{text}"));
+        let check = |text: &str, want: &str| {
+            let path = places.sandbox(&id(text).unwrap());
+            let path = path.to_str().unwrap().rsplit_once("0242ac110002.").unwrap().1.to_owned();
+            assert_eq!(path, want);
+        };
+        check("_app.3", "_app.3");
+        check("web.3", "_app.3/containers/web");
+        let volume = places.pod_volume(&id("web.3").unwrap(), "../x");
+        assert_eq!(volume.parent().unwrap(), places.sandbox(&id("_app.3").unwrap()).join("volumes"));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use marathon_keeper::protocol::{Process, Request};
 use marathon_model::id::TaskId;
-use marathon_model::offer::{EngineEvent, Launch};
+use marathon_model::offer::EngineEvent;
 use marathon_model::time::{Now, Tick, Timestamp};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::error::TrySendError;
@@ -22,6 +22,7 @@ use crate::agent::{Agent, Effect, Input, Watch};
 use crate::checks::Checker;
 use crate::fetch::Fetcher;
 use crate::link::{Connector, Link};
+use crate::pod::{Start, whole};
 use crate::ports::Listening;
 use crate::prepare::Prepare;
 use crate::sandbox::{self, folder_name};
@@ -71,7 +72,7 @@ pub struct Work {
     checks: BTreeMap<TaskId, Vec<AbortHandle>>,
     listening: Listening,
     /// Launches whose sandboxes are still to be made.
-    starts: VecDeque<Arc<Launch>>,
+    starts: VecDeque<Start>,
     requests: Vec<Request>,
     events: Vec<EngineEvent>,
     /// Messages that came while the keeper was away.
@@ -125,6 +126,7 @@ impl Shell {
         }
         let fetches = self.work.fetches.values();
         fetches.chain(self.work.checks.values().flatten()).for_each(AbortHandle::abort);
+        self.prepare.places.tidy();
         // With the connection, the keeper begins to count down the failover timeout (or ends the tasks
         // at once, without checkpoints).
     }
@@ -178,8 +180,8 @@ impl Shell {
     /// out, so what it says of the first must not wait until the last is handed over.
     fn some_starts(&mut self) {
         let count = STARTS_AT_A_TIME.min(self.work.starts.len());
-        for launch in self.work.starts.drain(..count).collect::<Vec<_>>() {
-            self.prepare(launch);
+        for start in self.work.starts.drain(..count).collect::<Vec<_>>() {
+            self.prepare(start);
         }
     }
 
@@ -230,9 +232,9 @@ impl Shell {
         match effect {
             Effect::Tell(event) => self.work.events.push(event),
             Effect::Keep(request) => self.work.requests.push(request),
-            Effect::Prepare(launch) => self.work.starts.push_back(launch),
+            Effect::Prepare(start) => self.work.starts.push_back(start),
             Effect::Cancel(task) => {
-                self.work.starts.retain(|it| it.task != task);
+                self.work.starts.retain(|it| it.launch.task != task);
                 if let Some(fetch) = self.work.fetches.remove(&task) {
                     fetch.abort();
                 }
@@ -285,20 +287,19 @@ impl Shell {
 
     // ---- starts ----
 
-    fn prepare(&mut self, launch: Arc<Launch>) {
-        if launch.fetch.is_empty() {
-            let process = self
-                .prepare
-                .sandbox(&launch)
-                .and_then(|(path, who)| self.prepare.process(&launch, &path, who));
-            return self.input(prepared(&launch, process));
+    fn prepare(&mut self, start: Start) {
+        if start.launch.fetch.is_empty() && !self.prepare.has_secrets(&start) {
+            let process =
+                self.prepare.sandbox(&start).and_then(|(path, who)| self.prepare.process(&start, &path, who));
+            return self.input(prepared(&start, process));
         }
         let (prepare, fetcher, sender) = (self.prepare.clone(), self.fetcher.clone(), self.sender.clone());
-        let task = launch.task.clone();
+        let task = start.launch.task.clone();
         self.work.fetches.retain(|_, it| !it.is_finished());
         let fetch = self.runtime.spawn(async move {
-            let process = fetch(&launch, &prepare, &fetcher).await;
-            let _ = sender.send(Message::Input(prepared(&launch, process)));
+            let start = Arc::new(start);
+            let process = slowly(start.clone(), prepare, &fetcher).await;
+            let _ = sender.send(Message::Input(prepared(&start, process)));
         });
         self.work.fetches.insert(task, fetch.abort_handle());
     }
@@ -310,15 +311,15 @@ impl Shell {
             move |input| drop(sender.send(Message::Input(input)))
         };
         let mut handles = Vec::new();
-        if let Some(check) = &watch.launch.health_check {
+        if let Some(check) = &watch.start.launch.health_check {
             let health = self.checker.clone().health(watch.clone(), check.clone(), tell());
             handles.push(self.runtime.spawn(health).abort_handle());
         }
-        if let Some(check) = &watch.launch.check {
+        if let Some(check) = &watch.start.launch.check {
             let check = self.checker.clone().check(watch.clone(), check.clone(), tell());
             handles.push(self.runtime.spawn(check).abort_handle());
         }
-        let before = self.work.checks.insert(watch.launch.task.clone(), handles);
+        let before = self.work.checks.insert(watch.start.launch.task.clone(), handles);
         before.iter().flatten().for_each(AbortHandle::abort);
     }
 
@@ -394,7 +395,8 @@ impl Shell {
         }
         self.work.collect_soon = false;
         self.work.collected = Some(now);
-        let in_use: BTreeSet<String> = self.agent.known().map(folder_name).collect();
+        let folders = |it: &TaskId| [folder_name(it), folder_name(&whole(it))];
+        let in_use: BTreeSet<String> = self.agent.known().flat_map(folders).collect();
         let prepare = self.prepare.clone();
         self.runtime.spawn_blocking(move || {
             sandbox::collect(&prepare.places, &in_use, prepare.config.retention);
@@ -402,12 +404,16 @@ impl Shell {
     }
 }
 
-fn prepared(launch: &Launch, process: Result<Process, String>) -> Input {
-    Input::Prepared { task: launch.task.clone(), process: process.map(Box::new) }
+fn prepared(start: &Start, process: Result<Process, String>) -> Input {
+    Input::Prepared { task: start.launch.task.clone(), process: process.map(Box::new) }
 }
 
-async fn fetch(launch: &Arc<Launch>, prepare: &Arc<Prepare>, fetcher: &Fetcher) -> Result<Process, String> {
-    let (sandbox, who) = prepare.sandbox(launch)?;
-    fetcher.fetch(&launch.fetch, &sandbox, who.as_ref()).await?;
-    prepare.process(launch, &sandbox, who)
+/// With fetching, and with secrets, whose source may let us wait.
+async fn slowly(start: Arc<Start>, prepare: Arc<Prepare>, fetcher: &Fetcher) -> Result<Process, String> {
+    let (sandbox, who) = prepare.sandbox(&start)?;
+    if !start.launch.fetch.is_empty() {
+        fetcher.fetch(&start.launch.fetch, &sandbox, who.as_ref()).await?;
+    }
+    let rest = move || prepare.process(&start, &sandbox, who);
+    tokio::task::spawn_blocking(rest).await.unwrap_or_else(|error| Err(error.to_string()))
 }

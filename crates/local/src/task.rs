@@ -3,18 +3,41 @@
 use std::sync::Arc;
 
 use marathon_keeper::protocol::{End, Request};
+use marathon_model::id::TaskId;
 use marathon_model::offer::{CheckResult, CpuOrMemLimit, IpAddress, Launch, Reason, TaskState};
 use marathon_model::resources::Milli;
 use marathon_model::time::Tick;
 use serde::{Deserialize, Serialize};
 
 use crate::outcome::{self, Known, Outcome};
+use crate::pod::{Member, Start};
 use crate::updates::Updates;
 
 /// What the agent asks the keeper to keep for it, to know its tasks again after a restart.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Tag {
+    /// Of the whole pod, if the task is a container of one.
     pub launch: Arc<Launch>,
+    /// It is one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub in_pod: bool,
+}
+
+impl Tag {
+    pub fn of(start: &Start) -> Tag {
+        match &start.member {
+            Some(member) => Tag { launch: member.pod.clone(), in_pod: true },
+            None => Tag { launch: start.launch.clone(), in_pod: false },
+        }
+    }
+
+    /// The task of this id as it was launched, if the tag is of such a one.
+    pub fn task(self, id: &TaskId) -> Option<Task> {
+        if self.in_pod {
+            return Member::of(&self.launch, id).map(Task::of_pod);
+        }
+        (self.launch.task == *id).then(|| Task::new(self.launch))
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +54,12 @@ pub enum Stage {
 #[derive(Debug)]
 pub struct Task {
     pub launch: Arc<Launch>,
+    /// For a container of a pod; then `launch` is that of the container.
+    pub member: Option<Member>,
+    /// Others of its pod must run before it can be prepared.
+    pub waits: bool,
+    /// It ended in a way that ends the whole pod.
+    pub fatal: bool,
     pub stage: Stage,
     pub updates: Updates,
     /// The keeper has a record of it that must be forgotten in the end.
@@ -41,6 +70,8 @@ pub struct Task {
     pub out_of_memory: bool,
     /// The container's name, when the Docker runner said so.
     pub container: Option<String>,
+    /// The first process in the container.
+    pub pid: Option<u32>,
     pub addresses: Vec<IpAddress>,
     pub health: Health,
     pub check: Option<CheckResult>,
@@ -49,8 +80,17 @@ pub struct Task {
 #[derive(Debug, Clone)]
 pub struct Kill {
     pub grace_ms: u64,
-    /// The sentence of the health check that asked for it.
-    pub unhealthy: Option<String>,
+    /// Who asked for it, unless it was the core.
+    pub why: Option<Why>,
+}
+
+/// Why the engine itself ends a task.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Why {
+    /// With the sentence of the health check.
+    Unhealthy(String),
+    /// With a sentence about another container of its pod.
+    Pod(String),
 }
 
 #[derive(Debug, Default)]
@@ -65,6 +105,9 @@ impl Task {
     pub fn new(launch: Arc<Launch>) -> Task {
         Task {
             launch,
+            member: None,
+            waits: false,
+            fatal: false,
             stage: Stage::Preparing,
             updates: Updates::default(),
             kept: false,
@@ -72,10 +115,16 @@ impl Task {
             failure: None,
             out_of_memory: false,
             container: None,
+            pid: None,
             addresses: Vec::new(),
             health: Health::default(),
             check: None,
         }
+    }
+
+    pub fn of_pod(member: Member) -> Task {
+        let launch = Arc::new(member.launch());
+        Task { member: Some(member), ..Task::new(launch) }
     }
 
     /// What the core is told when it asks and no update was sent in this life of the server.
@@ -94,7 +143,7 @@ impl Task {
         };
         let known = Known {
             killed: self.kill.is_some(),
-            unhealthy: self.kill.as_ref().and_then(|it| it.unhealthy.as_deref()),
+            why: self.kill.as_ref().and_then(|it| it.why.as_ref()),
             failure: self.failure.as_deref(),
             container: has_image(&self.launch),
             out_of_memory: self.out_of_memory,

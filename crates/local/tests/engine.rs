@@ -65,7 +65,7 @@ async fn ends_say_why() {
     let message = &desk.last(&stranger).message;
     assert_eq!(message, "Failed to start the task: user `no-such-user` does not exist on this machine");
     let message = &desk.last(&secret).message;
-    assert_eq!(message, "Secret 'db/password' is not available: this server has no folder of secrets");
+    assert_eq!(message, "Secret 'db/password' is not available: this server knows no secrets");
 }
 
 #[tokio::test(flavor = "multi_thread")]

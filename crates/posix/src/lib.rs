@@ -10,5 +10,5 @@ mod system;
 pub use nix::errno::Errno;
 pub use spawn::{Identity, Setup, SpawnError, Spawner, Stage};
 pub use system::{
-    boottime_ms, ended_child, pidfd_exit, pidfd_open, pidfd_signal, reap, status_parts, take_fd,
+    boottime_ms, ended_child, in_network, pidfd_exit, pidfd_open, pidfd_signal, reap, status_parts, take_fd,
 };

@@ -24,6 +24,8 @@ pub struct Setup<'a> {
     pub stdio: [BorrowedFd<'a>; 3],
     /// Becomes descriptor 3.
     pub extra: Option<BorrowedFd<'a>>,
+    /// An open network namespace (`/proc/<pid>/ns/net`) in which the process lives.
+    pub network: Option<BorrowedFd<'a>>,
     /// Open `cgroup.procs` files the process enters before it executes anything.
     pub cgroups: &'a [BorrowedFd<'a>],
     pub identity: Option<Identity<'a>>,
@@ -48,6 +50,7 @@ pub enum Stage {
     Session,
     Cgroup,
     Descriptors,
+    Network,
     Cwd,
     Identity,
     Execute,
@@ -88,6 +91,7 @@ struct Shared {
     cwd: *const c_char,
     stdio: [RawFd; 3],
     extra: RawFd,
+    network: RawFd,
     cgroups: *const RawFd,
     cgroup_count: usize,
     identity: *const Raw,
@@ -132,6 +136,7 @@ impl Spawner {
         let mut high = |fd: BorrowedFd<'_>| above_targets(fd, &mut moved);
         let stdio = [high(setup.stdio[0])?, high(setup.stdio[1])?, high(setup.stdio[2])?];
         let extra = setup.extra.map(&mut high).transpose()?.unwrap_or(-1);
+        let network = setup.network.map(&mut high).transpose()?.unwrap_or(-1);
         let cgroups: Vec<RawFd> = setup.cgroups.iter().map(|fd| high(*fd)).collect::<Result<_, _>>()?;
         let identity = setup.identity.map(|it| Raw {
             uid: it.uid,
@@ -147,6 +152,7 @@ impl Spawner {
             cwd: setup.cwd.as_ptr(),
             stdio,
             extra,
+            network,
             cgroups: cgroups.as_ptr(),
             cgroup_count: cgroups.len(),
             identity: identity.as_ref().map_or(ptr::null(), ptr::from_ref),
@@ -218,8 +224,15 @@ fn above_targets(fd: BorrowedFd<'_>, moved: &mut Vec<OwnedFd>) -> Result<RawFd, 
 }
 
 fn stage_of(raw: i32) -> Stage {
-    let all =
-        [Stage::Session, Stage::Cgroup, Stage::Descriptors, Stage::Cwd, Stage::Identity, Stage::Execute];
+    let all = [
+        Stage::Session,
+        Stage::Cgroup,
+        Stage::Descriptors,
+        Stage::Network,
+        Stage::Cwd,
+        Stage::Identity,
+        Stage::Execute,
+    ];
     all.into_iter().find(|it| *it as i32 == raw).unwrap_or(Stage::Clone)
 }
 
@@ -252,6 +265,10 @@ unsafe fn steps(it: &Shared) -> Stage {
         }
         if !it.oom_score.is_null() {
             set_oom_score(it.oom_score);
+        }
+        // Only this child moves: it shares the parent's memory, not its namespaces.
+        if it.network >= 0 && libc::setns(it.network, libc::CLONE_NEWNET) < 0 {
+            return Stage::Network;
         }
         let [stdin, stdout, stderr] = it.stdio;
         if libc::dup2(stdin, 0) < 0 || libc::dup2(stdout, 1) < 0 || libc::dup2(stderr, 2) < 0 {

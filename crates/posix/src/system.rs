@@ -3,6 +3,8 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 
 use nix::errno::Errno;
 
@@ -13,6 +15,27 @@ pub fn boottime_ms() -> u64 {
     unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &mut time) };
     let secs = u64::try_from(time.tv_sec).unwrap_or(0);
     secs.saturating_mul(1000).saturating_add(u64::try_from(time.tv_nsec).unwrap_or(0) / 1_000_000)
+}
+
+/// Makes the process of a command live in an open network namespace (`/proc/<pid>/ns/net`), as this user and
+/// group. Both in one: who has become another user may not change the network any more, and `Command` changes
+/// the user first.
+pub fn in_network(command: &mut Command, network: OwnedFd, user: Option<(u32, u32)>) {
+    let enter = move || {
+        // SAFETY: system calls on plain numbers and on a descriptor that lives as long as the command. The raw
+        // calls change this thread only, which after the fork is the whole process.
+        let done = unsafe {
+            libc::setns(network.as_raw_fd(), libc::CLONE_NEWNET) == 0
+                && user.is_none_or(|(uid, gid)| {
+                    libc::syscall(libc::SYS_setgroups, 0usize, std::ptr::null::<u32>()) == 0
+                        && libc::syscall(libc::SYS_setresgid, gid, gid, gid) == 0
+                        && libc::syscall(libc::SYS_setresuid, uid, uid, uid) == 0
+                })
+        };
+        if done { Ok(()) } else { Err(io::Error::last_os_error()) }
+    };
+    // SAFETY: between fork and exec nothing happens but the system calls above; `last_os_error` reads errno.
+    unsafe { command.pre_exec(enter) };
 }
 
 /// A handle on a running process that a later process with the same number cannot take over.

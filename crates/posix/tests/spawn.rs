@@ -39,6 +39,7 @@ fn start(asked: &Asked<'_>, out: &Path, extra: Option<BorrowedFd<'_>>) -> Result
         cwd: asked.cwd,
         stdio: [null.as_fd(), out.as_fd(), out.as_fd()],
         extra,
+        network: None,
         cgroups: &[],
         identity: None,
         open_files: asked.open_files,

@@ -1,6 +1,7 @@
 //! From the configuration to what each part needs to know of it.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use marathon_api::about::{InfoConfig, MarathonConfig, ZookeeperConfig};
@@ -8,6 +9,7 @@ use marathon_core::Policy;
 use marathon_flags::{Behaviour, Config, Isolation};
 use marathon_http::Settings;
 use marathon_local::LocalConfig;
+use marathon_local::secrets::{Files, Program, Secrets};
 use marathon_model::deployment::{GuardUpdate, OnFailure};
 use marathon_probe::ProbeConfig;
 
@@ -92,8 +94,21 @@ pub fn local(config: &Config, executable: PathBuf) -> LocalConfig {
         isolation: config.local_isolation == Isolation::Auto,
         fetch_cache_bytes: config.local_fetch_cache_bytes,
         default_user: given(config, "--mesos_user").then(|| config.mesos_user.clone()),
-        secrets_dir: Some(config.data_dir.join("secrets")),
+        secrets: secrets(config),
+        seccomp_dir: Some(
+            config.local_seccomp_dir.clone().unwrap_or_else(|| config.data_dir.join("seccomp")),
+        ),
         ..base
+    }
+}
+
+fn secrets(config: &Config) -> Arc<dyn Secrets> {
+    match &config.secret_command {
+        Some(program) => Arc::new(Program::new(program.clone())),
+        None => {
+            let dir = config.secret_dir.clone().unwrap_or_else(|| config.data_dir.join("secrets"));
+            Arc::new(Files { dir })
+        }
     }
 }
 

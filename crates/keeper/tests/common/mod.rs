@@ -116,6 +116,7 @@ impl Site {
             log_files: 2,
             limits: None,
             reports: false,
+            network: None,
             tag: format!("tag of {id}"),
         }
     }

@@ -8,7 +8,7 @@ use marathon_model::offer::{Call, CheckResult, Operation, TaskState, UpdateId};
 use marathon_model::time::Now;
 
 use super::{Agent, Effect, tell};
-use crate::task::{Counted, Kill, OTHER, Stage, Task};
+use crate::task::{Counted, Kill, OTHER, Stage, Task, Why};
 use crate::updates::is_terminal;
 
 impl Agent {
@@ -29,32 +29,42 @@ impl Agent {
             }
             Call::Suppress => self.suppressed = true,
             Call::Kill { task, agent, grace } => {
-                if self.tasks.contains_key(&task) {
-                    self.kill(&task, grace, None, now, out);
-                } else {
+                let ids = self.named_by(&task);
+                if ids.is_empty() {
                     out.push(tell(self.unknown(&task, agent.as_ref(), now)));
                 }
+                self.kill_all(ids, grace, now, out);
             }
             Call::Acknowledge { task, agent: _, update } => self.acknowledge(&task, update, now, out),
             Call::Reconcile(tasks) if tasks.is_empty() => {
                 out.extend(self.tasks.iter().map(|(id, task)| tell(self.present(id, task, now))));
             }
             Call::Reconcile(tasks) => {
-                out.extend(tasks.iter().map(|(id, agent)| {
-                    tell(match self.tasks.get(id) {
-                        Some(task) => self.present(id, task, now),
-                        None => self.unknown(id, agent.as_ref(), now),
-                    })
-                }));
+                for (id, agent) in tasks {
+                    let known = self.named_by(&id);
+                    if known.is_empty() {
+                        out.push(tell(self.unknown(&id, agent.as_ref(), now)));
+                    }
+                    let known = known.iter().filter_map(|it| Some((it, self.tasks.get(it)?)));
+                    out.extend(known.map(|(id, task)| tell(self.present(id, task, now))));
+                }
             }
         }
+    }
+
+    /// The tasks meant by an id: that of a pod means all its containers.
+    fn named_by(&self, id: &TaskId) -> Vec<TaskId> {
+        if self.tasks.contains_key(id) {
+            return vec![id.clone()];
+        }
+        if id.container.is_none() { self.containers(id) } else { Vec::new() }
     }
 
     pub(super) fn kill(
         &mut self,
         id: &TaskId,
         grace: Option<Duration>,
-        unhealthy: Option<String>,
+        why: Option<Why>,
         now: Now,
         out: &mut Vec<Effect>,
     ) {
@@ -67,13 +77,18 @@ impl Agent {
             Stage::Preparing => {
                 task.stage = Stage::Ended;
                 out.push(Effect::Cancel(id.clone()));
-                self.push(id, TaskState::Killed, "Killed before its process was started", OTHER, now, out);
+                let why = match why {
+                    Some(Why::Pod(why) | Why::Unhealthy(why)) => why,
+                    None => "Killed before its process was started".to_owned(),
+                };
+                self.push(id, TaskState::Killed, &why, OTHER, now, out);
+                self.after_end(id, now, out);
             }
             Stage::Launched | Stage::Running => {
                 out.extend(task.unwatch());
-                let unhealthy = unhealthy.or_else(|| task.kill.take().and_then(|it| it.unhealthy));
+                let why = why.or_else(|| task.kill.take().and_then(|it| it.why));
                 out.push(Effect::Keep(task.kill_request(grace_ms)));
-                task.kill = Some(Kill { grace_ms, unhealthy });
+                task.kill = Some(Kill { grace_ms, why });
                 if first {
                     self.push(id, TaskState::Killing, "", None, now, out);
                 }
@@ -119,7 +134,7 @@ impl Agent {
             self.push(id, TaskState::Running, &cause, OTHER, now, out);
         }
         if let Counted::Fatal(why) = counted {
-            self.kill(id, None, Some(why), now, out);
+            self.kill(id, None, Some(Why::Unhealthy(why)), now, out);
         }
     }
 

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use marathon_docker::Said;
 use marathon_keeper::protocol::{End, How, Process, Request, TaskReport};
 use marathon_model::id::TaskId;
-use marathon_model::offer::{EngineEvent, IpAddress, TaskNetwork, TaskState};
+use marathon_model::offer::{EngineEvent, IpAddress, Reason, TaskNetwork, TaskState};
 use marathon_model::time::{Now, Tick, Timestamp};
 
-use super::{About, Agent, Effect, Watch, tell};
+use super::{Agent, Effect, Watch, tell};
 use crate::task::{OTHER, Stage, Tag, Task, has_image};
 
 impl Agent {
@@ -24,11 +24,16 @@ impl Agent {
             out.extend(task.updates.repeat(now.tick).map(tell));
         }
         let mut reported = BTreeSet::new();
+        let mut adopted = Vec::new();
         for report in reports {
             if let Ok(id) = TaskId::parse(&report.task) {
                 reported.insert(id);
             }
-            self.report(report, now, out);
+            adopted.extend(self.report(report, now, out));
+        }
+        // Whose network one has is known only when all are.
+        for id in adopted {
+            self.resume(&id, now, out);
         }
         let handed_over = |it: &Task| it.kept && it.stage != Stage::Ended;
         let missing: Vec<TaskId> = self
@@ -46,31 +51,37 @@ impl Agent {
         for task in self.tasks.values().filter(|it| handed_over(it)) {
             out.extend(task.kill.as_ref().map(|it| Effect::Keep(task.kill_request(it.grace_ms))));
         }
+        let fatal = |(id, it): (&TaskId, &Task)| it.fatal.then(|| id.clone());
+        for id in self.tasks.iter().filter_map(fatal).collect::<Vec<_>>() {
+            self.after_end(&id, now, out);
+        }
     }
 
-    /// Brings one task in line with what the keeper says of it.
-    pub(super) fn report(&mut self, report: TaskReport, now: Now, out: &mut Vec<Effect>) {
+    /// Brings one task in line with what the keeper says of it. Gives the task if it ran before this server did.
+    pub(super) fn report(&mut self, report: TaskReport, now: Now, out: &mut Vec<Effect>) -> Option<TaskId> {
         let TaskReport { task: name, tag, pid, said, end } = report;
-        let (id, adopted) = match (TaskId::parse(&name), serde_json::from_str::<Tag>(&tag)) {
-            (Ok(id), _) if self.tasks.contains_key(&id) => (id, false),
-            (Ok(id), Ok(Tag { launch })) if launch.task == id => {
-                let mut task = Task::new(launch);
-                task.stage = Stage::Launched;
-                task.kept = true;
-                self.tasks.insert(id.clone(), task);
-                (id, true)
+        let tagged = |id: &TaskId| serde_json::from_str::<Tag>(&tag).ok().and_then(|it| it.task(id));
+        let found = TaskId::parse(&name).ok().and_then(|id| match self.tasks.contains_key(&id) {
+            true => Some((id, false)),
+            false => {
+                let task = tagged(&id)?;
+                self.tasks.insert(id.clone(), Task { stage: Stage::Launched, kept: true, ..task });
+                Some((id, true))
             }
-            _ => {
+        });
+        let (id, adopted) = match found {
+            Some(found) => found,
+            None => {
                 tracing::warn!(task = name, "the keeper has a task that is none of ours; it is ended");
                 out.push(Effect::Keep(if end.is_some() {
                     Request::Forget { task: name }
                 } else {
                     Request::Kill { task: name, grace_ms: 0 }
                 }));
-                return;
+                return None;
             }
         };
-        let Some(task) = self.tasks.get_mut(&id) else { return };
+        let task = self.tasks.get_mut(&id)?;
         if let Some(said) = said.as_deref().and_then(|it| serde_json::from_str::<Said>(it).ok()) {
             task.note(&said);
         }
@@ -80,11 +91,45 @@ impl Agent {
         } else if runs && !adopted {
             self.running(&id, now, out);
         } else if runs {
-            // Whether the core has stored that it runs is unknown. It asks about every task after
-            // `Subscribed`, so nothing is said here unasked.
-            task.run(&self.about, now.tick);
-            out.extend(task.watch(true));
+            return Some(id);
         }
+        None
+    }
+
+    /// Whether the core has stored that it runs is unknown. It asks about every task after `Subscribed`, so
+    /// nothing is said here unasked.
+    fn resume(&mut self, id: &TaskId, now: Now, out: &mut Vec<Effect>) {
+        self.run(id, now.tick);
+        out.extend(self.tasks.get(id).and_then(|it| self.watch(it, true)));
+    }
+
+    /// It runs: what is known of it from now on.
+    fn run(&mut self, id: &TaskId, now: Tick) {
+        let holder = self.tasks.get(id).and_then(|it| it.member.as_ref()).and_then(|it| it.joins());
+        let joined = holder.and_then(|it| self.tasks.get(it)).map(|it| it.addresses.clone());
+        let own = self.about.address.clone();
+        let Some(task) = self.tasks.get_mut(id) else { return };
+        task.stage = Stage::Running;
+        task.health.since = now;
+        if task.launch.network == TaskNetwork::Host {
+            task.addresses = vec![own];
+        } else if let Some(joined) = joined {
+            task.addresses = joined;
+        }
+    }
+
+    fn watch(&self, task: &Task, adopted: bool) -> Option<Effect> {
+        if task.launch.health_check.is_none() && task.launch.check.is_none() {
+            return None;
+        }
+        let address = match task.launch.network {
+            TaskNetwork::Host => None,
+            TaskNetwork::Bridge | TaskNetwork::Container(_) => {
+                task.addresses.first().map(|it| it.address.clone())
+            }
+        };
+        let (start, container) = (self.start_of(task), task.container.clone());
+        Some(Effect::Watch(Watch { start, container, address, adopted }))
     }
 
     pub(super) fn lost(&mut self, out: &mut Vec<Effect>) {
@@ -141,19 +186,26 @@ impl Agent {
     }
 
     pub(super) fn running(&mut self, id: &TaskId, now: Now, out: &mut Vec<Effect>) {
-        let Some(task) = self.tasks.get_mut(id).filter(|it| it.stage == Stage::Launched) else { return };
-        task.run(&self.about, now.tick);
-        if task.kill.is_some() {
+        let Some(task) = self.tasks.get(id).filter(|it| it.stage == Stage::Launched) else { return };
+        let killed = task.kill.is_some();
+        self.run(id, now.tick);
+        if killed {
             return;
         }
-        out.extend(task.watch(false));
+        out.extend(self.tasks.get(id).and_then(|it| self.watch(it, false)));
         self.push(id, TaskState::Running, "", None, now, out);
+        self.release(id, out);
     }
 
     pub(super) fn end(&mut self, id: &TaskId, end: &End, now: Now, out: &mut Vec<Effect>) {
         let Some(task) = self.tasks.get_mut(id).filter(|it| it.stage != Stage::Ended) else { return };
         let (outcome, unwatch) = (task.outcome(end), task.unwatch());
         task.stage = Stage::Ended;
+        task.fatal = match outcome.state {
+            TaskState::Finished => false,
+            TaskState::Killed => outcome.reason == Some(Reason::HealthCheckUnhealthy),
+            _ => true,
+        };
         out.extend(unwatch);
         if has_image(&task.launch) && !matches!(end.how, How::Exited { .. } | How::NotStarted { .. }) {
             out.push(Effect::Sweep(id.clone()));
@@ -161,6 +213,7 @@ impl Agent {
         let at = if 0 < end.at_ms { Timestamp(end.at_ms) } else { now.wall };
         let at = Now { wall: at, tick: now.tick };
         self.push(id, outcome.state, &outcome.message, outcome.reason, at, out);
+        self.after_end(id, now, out);
     }
 
     pub(super) fn prepared(
@@ -179,26 +232,20 @@ impl Agent {
             }
             Err(why) => {
                 task.stage = Stage::Ended;
+                task.fatal = true;
                 self.push(id, TaskState::Failed, &why, OTHER, now, out);
+                self.after_end(id, now, out);
             }
         }
     }
 }
 
 impl Task {
-    /// It runs: what is known of it from now on.
-    fn run(&mut self, about: &About, now: Tick) {
-        self.stage = Stage::Running;
-        self.health.since = now;
-        if self.launch.network == TaskNetwork::Host {
-            self.addresses = vec![about.address.clone()];
-        }
-    }
-
     fn note(&mut self, said: &Said) {
         match said {
             Said::Pulling => {}
-            Said::Started { pid: _, addresses, container } => {
+            Said::Started { pid, addresses, container } => {
+                self.pid = *pid;
                 self.container = Some(container.clone());
                 let one = |it: &String| IpAddress { address: Arc::from(it.as_str()), ipv6: it.contains(':') };
                 self.addresses = addresses.iter().map(one).collect();
@@ -213,19 +260,5 @@ impl Task {
         let checked = self.launch.health_check.is_some() || self.launch.check.is_some();
         let watched = checked && self.stage == Stage::Running && self.kill.is_none();
         watched.then(|| Effect::Unwatch(self.launch.task.clone()))
-    }
-
-    fn watch(&self, adopted: bool) -> Option<Effect> {
-        if self.launch.health_check.is_none() && self.launch.check.is_none() {
-            return None;
-        }
-        let address = match self.launch.network {
-            TaskNetwork::Host => None,
-            TaskNetwork::Bridge | TaskNetwork::Container(_) => {
-                self.addresses.first().map(|it| it.address.clone())
-            }
-        };
-        let container = self.container.clone();
-        Some(Effect::Watch(Watch { launch: self.launch.clone(), container, address, adopted }))
     }
 }

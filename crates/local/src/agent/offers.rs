@@ -3,14 +3,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use marathon_model::id::OfferId;
+use marathon_model::id::{OfferId, TaskId};
 use marathon_model::offer::{EngineEvent, Launch, Offer, Reason, TaskState};
 use marathon_model::resources::{ANY_ROLE, Role};
 use marathon_model::time::{Now, Tick};
 
 use super::{Agent, Declined, Effect, HOLD_AFTER_EMPTY_ACCEPT, HOLD_FLOOR, Made, tell};
 use crate::ledger::{Pools, Scalars};
+use crate::pod::Member;
 use crate::task::{OTHER, Task, has_image};
+
+/// Of all that report about a launch.
+fn ids(launch: &Launch) -> impl Iterator<Item = &TaskId> {
+    let whole = launch.containers.is_empty().then_some(&launch.task);
+    whole.into_iter().chain(launch.containers.iter().map(|it| &it.task))
+}
 
 impl Agent {
     /// Makes the offers that are due. `busy` tells the ports on which some process of this machine
@@ -79,9 +86,9 @@ impl Agent {
             return self.decline(offer, HOLD_AFTER_EMPTY_ACCEPT, now.tick);
         }
         let Some(mut made) = self.offers.remove(offer) else {
-            for launch in &launches {
+            for task in launches.iter().flat_map(ids) {
                 out.push(tell(self.refusal(
-                    &launch.task,
+                    task,
                     TaskState::Dropped,
                     "Task launched with invalid offers: the offer is no longer valid",
                     Some(Reason::InvalidOffers),
@@ -94,7 +101,7 @@ impl Agent {
         let mut left = made.pools.scalars();
         for launch in launches {
             let id = launch.task.clone();
-            if self.tasks.contains_key(&id) {
+            if ids(&launch).any(|it| self.tasks.contains_key(it)) {
                 tracing::error!(task = %id, "asked to launch a task that exists; ignored");
                 continue;
             }
@@ -111,7 +118,8 @@ impl Agent {
                 foreign.map(|port| format!("Task uses port {port} which is not in the offer"))
             };
             if let Some(why) = wrong {
-                out.push(tell(self.refusal(&id, TaskState::Error, &why, OTHER, now)));
+                let refuse = |it| tell(self.refusal(it, TaskState::Error, &why, OTHER, now));
+                out.extend(ids(&launch).map(refuse));
                 continue;
             }
             left = left.minus(wanted);
@@ -122,19 +130,33 @@ impl Agent {
 
     pub(super) fn launch(&mut self, launch: Launch, now: Now, out: &mut Vec<Effect>) {
         let launch = Arc::new(launch);
+        if launch.containers.is_empty() {
+            return self.begin(Task::new(launch), now, out);
+        }
+        for member in Member::all(&launch) {
+            let mut task = Task::of_pod(member);
+            task.waits = task.member.iter().any(|it| it.waits_for().next().is_some());
+            self.begin(task, now, out);
+        }
+    }
+
+    fn begin(&mut self, task: Task, now: Now, out: &mut Vec<Effect>) {
+        let launch = task.launch.clone();
         let id = launch.task.clone();
         let takes_time = match (launch.fetch.is_empty(), has_image(&launch)) {
+            _ if task.waits => Some("Waiting for the container whose network or IPC namespace it joins"),
             (false, _) => Some("Fetching"),
             (true, true) => Some("Starting the container"),
             // The process runs in a moment. An update of this state would only put the core's
             // acknowledgement of it before the news that counts.
             (true, false) => None,
         };
-        self.tasks.insert(id.clone(), Task::new(launch.clone()));
+        let start = (!task.waits).then(|| self.start_of(&task));
+        self.tasks.insert(id.clone(), task);
         if let Some(what) = takes_time {
             self.push(&id, TaskState::Starting, what, None, now, out);
         }
-        out.push(Effect::Prepare(launch));
+        out.extend(start.map(Effect::Prepare));
     }
 
     pub(super) fn decline(&mut self, offer: &OfferId, hold: Duration, now: Tick) {

@@ -16,10 +16,12 @@ use marathon_local::{Local, LocalConfig};
 use marathon_model::app::{Container, ContainerKind, DockerImage};
 use marathon_model::id::{InstanceId, PathId, TaskId};
 use marathon_model::offer::*;
+use marathon_model::pod::{Mount, PodVolume, PodVolumeSource};
 use marathon_model::resources::{Amount, Amounts, Milli, PortRange};
 use marathon_model::time::Timestamp;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use sha2::{Digest, Sha256};
 use tokio::sync::mpsc::{Receiver, channel};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_marathon-local-test");
@@ -88,6 +90,11 @@ impl Desk {
 
     pub fn read(&self, task: &Launch, name: &str) -> String {
         fs::read_to_string(self.file(task, name)).unwrap()
+    }
+
+    /// What is there by now.
+    pub fn reads(&self, task: &Launch, name: &str, part: &str) -> bool {
+        fs::read_to_string(self.file(task, name)).is_ok_and(|it| it.contains(part))
     }
 
     /// Takes the next event.
@@ -179,22 +186,27 @@ impl Desk {
 
     pub async fn kill_keeper(&self) {
         let dir = self.config.dir.join("keeper");
-        kill_where(|words| words.contains(&"keeper") && words.iter().any(|it| *it == dir.to_str().unwrap()));
+        kill_where(|_, words| {
+            words.contains(&"keeper") && words.iter().any(|it| *it == dir.to_str().unwrap())
+        });
     }
 
     /// Kills the runner of a task's container.
     pub fn kill_by_argument(&self, text: &str) {
-        let dir = self.config.dir.to_str().unwrap();
-        kill_where(|words| words.iter().any(|it| it.starts_with(dir) && it.contains(text)));
+        let runner = |pid: i32, words: &[&str]| {
+            let cwd = fs::read_link(format!("/proc/{pid}/cwd"));
+            cwd.is_ok_and(|it| it.starts_with(&self.config.dir)) && words.iter().any(|it| it.contains(text))
+        };
+        kill_where(|pid, words| words.contains(&"docker-run") && runner(pid, words));
     }
 }
 
-fn kill_where(wanted: impl Fn(&[&str]) -> bool) {
+fn kill_where(wanted: impl Fn(i32, &[&str]) -> bool) {
     let processes = fs::read_dir("/proc").unwrap().flatten();
     let mut pids = processes.filter_map(|it| it.file_name().to_str()?.parse::<i32>().ok());
     let found = pids.find(|pid| {
         let line = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        wanted(&line.split('\0').collect::<Vec<_>>())
+        wanted(*pid, &line.split('\0').collect::<Vec<_>>())
     });
     kill(Pid::from_raw(found.unwrap()), Signal::SIGKILL).unwrap();
 }
@@ -212,11 +224,23 @@ impl Drop for Desk {
             match Client::connect(&dir, BINARY.as_ref(), "test", lifetime) {
                 Ok((mut client, events)) => {
                     let _ = client.send(&Request::Shutdown { kill: true });
-                    return events.for_each(|_: Event| ());
+                    events.for_each(|_: Event| ());
+                    return self.remove_private();
                 }
                 Err(KeeperError::Refused { .. }) => std::thread::sleep(Duration::from_millis(5)),
                 Err(_) => return,
             }
+        }
+    }
+}
+
+impl Desk {
+    /// The folder in memory that a server which never comes back leaves behind.
+    fn remove_private(&self) {
+        let hash = Sha256::digest(self.config.dir.as_os_str().as_encoded_bytes());
+        let hash: String = hash.iter().take(8).map(|it| format!("{it:02x}")).collect();
+        for parent in ["/run", "/dev/shm"] {
+            let _ = fs::remove_dir_all(Path::new(parent).join(format!("marathon-{hash}")));
         }
     }
 }
@@ -234,6 +258,57 @@ pub async fn until(what: &str, done: impl Fn() -> bool) {
 pub async fn gone(pid: i32) {
     let alive = || fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|it| !it.contains(") Z "));
     until(&format!("process {pid} is gone"), || !alive()).await;
+}
+
+/// A pod with containers in the order of `lines`; the test fills in the rest.
+pub fn pod(desk: &Desk, name: &str, lines: &[(&str, &str)]) -> Launch {
+    let mut pod = launch(desk, name, Command::Image);
+    let one = |(name, line): &(&str, &str)| {
+        let mut task = pod.task.clone();
+        task.container = Some(Arc::from(*name));
+        ContainerLaunch {
+            name: Arc::from(*name),
+            task,
+            resources: pod.resources,
+            cpu_limit: None,
+            mem_limit: None,
+            command: shell(line),
+            override_entrypoint: false,
+            env: BTreeMap::new(),
+            secret_env: BTreeMap::new(),
+            user: None,
+            image: None,
+            fetch: Vec::new(),
+            mounts: Vec::new(),
+            labels: BTreeMap::new(),
+            kill_grace: None,
+            health_check: None,
+            check: None,
+            discovery: Vec::new(),
+            tty: false,
+            linux: None,
+        }
+    };
+    pod.containers = lines.iter().map(one).collect();
+    let count = lines.len() as u64;
+    pod.resources.cpus = Milli(pod.resources.cpus.0 * count);
+    pod.resources.mem = Milli(pod.resources.mem.0 * count);
+    pod
+}
+
+/// A container of a pod as what reports; for the functions of the desk.
+pub fn part(pod: &Launch, container: &str) -> Launch {
+    let mut task = pod.task.clone();
+    task.container = Some(Arc::from(container));
+    Launch { task, name: format!("{}.{container}", pod.name), ..pod.clone() }
+}
+
+pub fn mount(volume: &str, path: &str) -> Mount {
+    Mount { volume: Arc::from(volume), path: path.to_owned(), read_only: None }
+}
+
+pub fn volume(name: &str, source: PodVolumeSource) -> PodVolume {
+    PodVolume { name: Arc::from(name), source }
 }
 
 pub fn shell(line: &str) -> Command {
