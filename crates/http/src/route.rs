@@ -5,59 +5,84 @@
 
 use hyper::Method;
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Route {
-    Ping,
-    Apps(Verb),
+/// Declares `Route` together with the paths and methods that lead to each variant: nothing can be routed that
+/// is not listed in `ENDPOINTS`.
+macro_rules! routes {
+    ($($(#[$doc:meta])* $name:ident $(($($field:ty),+))? $($path:literal)* [$($verb:ident)*];)+) => {
+        #[derive(Debug, Clone, PartialEq, Eq)]
+        pub enum Route {
+            $($(#[$doc])* $name $(($($field),+))?,)+
+        }
+
+        pub const ENDPOINTS: &[Endpoint] = &[$(Endpoint {
+            route: stringify!($name),
+            paths: &[$($path),*],
+            verbs: &[$(Verb::$verb),*],
+        }),+];
+    };
+}
+
+/// Paths as the description of the API writes them, and what they can be asked.
+#[derive(Debug, Clone, Copy)]
+pub struct Endpoint {
+    /// The variant of `Route`.
+    pub route: &'static str,
+    pub paths: &'static [&'static str],
+    pub verbs: &'static [Verb],
+}
+
+routes! {
+    Ping "/ping" [Get];
+    Apps(Verb) "/v2/apps" [Get Post Put Patch];
     /// The path of an app, unchecked.
-    App(Verb, String),
-    /// All apps below a group: `*` and `{group}/*`.
-    AppsBelow(String),
-    Restart(String),
+    App(Verb, String) "/v2/apps/{app_id}" [Get Put Patch Delete];
+    /// All apps below a group: `*` and `{group}/*` in the place of an app.
+    AppsBelow(String) "/v2/apps/{group_id}/*" [Get];
+    Restart(String) "/v2/apps/{app_id}/restart" [Post];
     /// Of an app or a pod.
-    Explain(Kind, String),
-    AppTasks(Verb, String),
-    TasksBelow(String),
-    AppTask(String, String),
-    AppVersions(String),
-    AppVersion(String, String),
-    Tasks,
-    TasksDelete,
-    Group(Verb, String),
-    GroupApps(String),
-    GroupVersions(String),
-    GroupVersion(String, String),
-    Deployments,
-    DeploymentsFailed,
-    Deployment(Verb, String),
-    Queue,
-    QueueDelay(String),
-    Info,
-    Leader(Verb),
-    Events,
-    /// Asks whether there are pods here at all.
-    PodsProbe,
-    Pods(Verb),
-    PodsStatus,
+    Explain(Kind, String) "/v2/apps/{app_id}/explain" "/v2/pods/{pod_id}::explain" "/v2/pods/{pod_id}/explain" [Get];
+    AppTasks(Verb, String) "/v2/apps/{app_id}/tasks" [Get Delete];
+    TasksBelow(String) "/v2/apps/{group_id}/*/tasks" [Get];
+    AppTask(String, String) "/v2/apps/{app_id}/tasks/{task_id}" [Delete];
+    AppVersions(String) "/v2/apps/{app_id}/versions" [Get];
+    AppVersion(String, String) "/v2/apps/{app_id}/versions/{version}" [Get];
+    Tasks "/v2/tasks" [Get];
+    TasksDelete "/v2/tasks/delete" [Post];
+    Group(Verb, String) "/v2/groups" "/v2/groups/{group_id}" [Get Post Put Patch Delete];
+    GroupApps(String) "/v2/groups/apps" "/v2/groups/{group_id}/apps" [Get];
+    GroupVersions(String) "/v2/groups/versions" "/v2/groups/{group_id}/versions" [Get];
+    GroupVersion(String, String) "/v2/groups/versions/{version}" "/v2/groups/{group_id}/versions/{version}" [Get];
+    Deployments "/v2/deployments" [Get];
+    DeploymentsFailed "/v2/deployments/failed" [Get];
+    Deployment(Verb, String) "/v2/deployments/{deployment_id}" [Get Delete];
+    Queue "/v2/queue" [Get];
+    QueueDelay(String) "/v2/queue/{app_id}/delay" [Delete];
+    Info "/v2/info" [Get];
+    Leader(Verb) "/v2/leader" [Get Delete];
+    Events "/v2/events" [Get];
+    /// Asks (by HEAD) whether there are pods here at all.
+    PodsProbe [];
+    Pods(Verb) "/v2/pods" [Get Post];
+    PodsStatus "/v2/pods/::status" [Get];
     /// The path of a pod, unchecked.
-    Pod(Verb, String),
-    PodStatus(String),
-    PodVersions(String),
-    PodVersion(String, String),
-    PodInstances(Verb, String),
-    PodInstance(Verb, String, String),
-    Plugins,
-    Plugin(String),
-    Metrics,
-    Prometheus,
-    Logging(Verb),
-    Config,
-    UiRedirect,
-    Ui,
-    Help,
+    Pod(Verb, String) "/v2/pods/{pod_id}" [Get Put Delete];
+    PodStatus(String) "/v2/pods/{pod_id}::status" [Get];
+    PodVersions(String) "/v2/pods/{pod_id}::versions" [Get];
+    PodVersion(String, String) "/v2/pods/{pod_id}::versions/{version}" [Get];
+    PodInstances(Verb, String) "/v2/pods/{pod_id}::instances" [Get Delete];
+    PodInstance(Verb, String, String) "/v2/pods/{pod_id}::instances/{instance_id}" [Get Delete];
+    Plugins "/v2/plugins" [Get];
+    Plugin(String) "/v2/plugins/{plugin_id}/{path}" [Get Post Put Delete];
+    Metrics "/metrics" [Get];
+    Prometheus "/metrics/prometheus" [Get];
+    Logging(Verb) "/logging" [Get Post];
+    Config "/config" [Get];
+    UiRedirect "/" "/ui" [Get];
+    Ui "/ui/{path}" [Get];
+    Help "/help" "/api-console" [Get];
     /// The description of the API.
-    OpenApi,
-    Options(Allow),
+    OpenApi "/v2/openapi.json" [Get];
+    Options(Allow) [];
 }
 
 /// What to do with what the path names.
@@ -87,6 +112,18 @@ pub enum Missing {
 /// The methods of a path, for the `Allow` header; HEAD comes with GET, OPTIONS with all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Allow(pub &'static [Verb]);
+
+impl Verb {
+    pub fn name(self) -> &'static str {
+        match self {
+            Verb::Get => "GET",
+            Verb::Post => "POST",
+            Verb::Put => "PUT",
+            Verb::Patch => "PATCH",
+            Verb::Delete => "DELETE",
+        }
+    }
+}
 
 impl Allow {
     pub fn text(self) -> String {
@@ -296,6 +333,39 @@ mod tests {
             Err(Missing::Method(allow)) => format!("405 {}", allow.text()),
             Err(Missing::NoPath) => "404".to_owned(),
             Err(Missing::BadPath) => "400".to_owned(),
+        }
+    }
+
+    /// A path with something in the place of each parameter.
+    fn sample(path: &str) -> String {
+        let mut text = path.to_owned();
+        for (name, value) in [
+            ("{app_id}", "a/b"),
+            ("{group_id}", "g/h"),
+            ("{pod_id}", "p/q"),
+            ("{task_id}", "t.1"),
+            ("{instance_id}", "i.1"),
+            ("{deployment_id}", "d"),
+            ("{version}", "2020-01-01T00:00:00.000Z"),
+            ("{plugin_id}", "x"),
+            ("{path}", "y"),
+        ] {
+            text = text.replace(name, value);
+        }
+        assert!(!text.contains('{'), "{path}");
+        text
+    }
+
+    #[test]
+    fn every_listed_path_leads_where_it_says() {
+        for it in ENDPOINTS {
+            for path in it.paths {
+                for verb in it.verbs {
+                    let line = format!("{} {}", verb.name(), sample(path));
+                    let found = found(&line);
+                    assert_eq!(found.split('(').next(), Some(it.route), "{line}");
+                }
+            }
         }
     }
 
