@@ -7,8 +7,8 @@
 //! ```
 //! No clock, no random source, no file, no async: time and seed are handed in. Reading order: `world`
 //! and `index` (the state), `edit` and `deploy` (what users change), `plan`, `guard`, `settle` and `rollout`
-//! (what follows), `place`, `launch` (offers), `lifecycle`, `health`, `backoff` (tasks), `engine`, `restore`,
-//! `preview`, `audit`.
+//! (what follows), `place`, `launch` (offers), `lifecycle`, `parts`, `health`, `backoff` (tasks), `engine`,
+//! `restore`, `preview`, `audit`.
 //!
 //! The step is total: no input makes it fail or block. A write the store cannot confirm ends the term; the
 //! core is dropped and restored from the store, so there are no repair paths in here.

@@ -17,6 +17,7 @@ use marathon_model::write::Write;
 use crate::client::Wanted;
 use crate::cluster::{self, Cluster};
 use crate::placement;
+use crate::pod;
 use crate::store::Store;
 
 /// A broken invariant: its name and what was seen.
@@ -93,6 +94,7 @@ impl Checks {
                         grown.insert(next.id.spec.clone());
                     }
                     instance_changes(before.map(|it| &**it), next)?;
+                    pod::live_together(before.map(|it| &**it), next)?;
                     let retires = before.is_some_and(|it| it.goal == Goal::Running && it.is_serving());
                     if retires && next.goal != Goal::Running {
                         *retired.entry(next.id.spec.clone()).or_default() += 1;
@@ -101,7 +103,8 @@ impl Checks {
                 Write::InstanceGone(id) => {
                     if let Some(before) = store.instance(id) {
                         let told = matches!(cause, Cause::Status { task, state }
-                            if task.instance == *id && is_final(*state));
+                            if task.instance == *id && is_final(*state)
+                                && (*state == TaskState::Unreachable || pod::was_last(before, task)));
                         let over = before.is_over() || before.condition.is_unreachable() || told;
                         ensure!(over, "nothing alive is forgotten", "{id} was {:?}", before.condition);
                     }
@@ -194,10 +197,15 @@ impl Checks {
         let task = &launch.task;
         self.launches += 1;
         ensure!(self.launched.insert(task.clone()), "a task id is launched once", "{task}");
-        let incarnations =
-            TaskId { incarnation: 0, ..task.clone() }..=TaskId { incarnation: u32::MAX, ..task.clone() };
-        let twin = cluster.tasks.range(incarnations).find(|(_, it)| !it.ended);
-        ensure!(twin.is_none(), "no instance runs twice", "{task} beside {:?}", twin.map(|it| it.0));
+        for id in launch.containers.iter().map(|it| &it.task) {
+            ensure!(self.launched.insert(id.clone()), "no container of a pod is started twice", "{id}");
+        }
+        let twin = pod::of_instance(cluster, &task.instance).find(|(_, it)| !it.ended);
+        let name = match launch.containers.is_empty() {
+            true => "no instance runs twice",
+            false => "no container of a pod is started twice",
+        };
+        ensure!(twin.is_none(), name, "{task} beside {:?}", twin.map(|it| it.0));
         Ok(())
     }
 
@@ -267,7 +275,7 @@ fn counts_as_wanted(it: &Instance) -> bool {
     it.goal == Goal::Running && it.condition != Condition::UnreachableInactive
 }
 
-fn is_final(state: TaskState) -> bool {
+pub fn is_final(state: TaskState) -> bool {
     !matches!(state, TaskState::Staging | TaskState::Starting | TaskState::Running | TaskState::Killing)
 }
 
@@ -367,12 +375,12 @@ fn bounds(spec: &AppSpec) -> (u32, u32) {
 
 /// What an acknowledgement says is known must be in the store.
 fn acknowledges_stored(store: &Store, task: &TaskId, cause: &Cause) -> Found {
-    let Some(it) = store.task(task) else { return Ok(()) };
-    let stored = it.task.as_ref().and_then(|it| it.state);
+    let Some(it) = store.task(&pod::whole(task)) else { return Ok(()) };
+    let stored = it.task.as_ref().and_then(|it| pod::state_of(it, task));
     // What an agent says late may be older than what is known by other ways.
     let told = matches!(cause, Cause::Status { task: of, state }
         if of == task && (Some(*state) == stored || rank(*state) < stored.map_or(0, rank)));
-    let over = it.condition.is_terminal();
+    let over = it.condition.is_terminal() || task.container.is_some() && stored.is_some_and(pod::is_end);
     ensure!(told || over, "an update is acknowledged once stored", "{task}: {stored:?} is stored");
     Ok(())
 }

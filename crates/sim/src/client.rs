@@ -14,7 +14,7 @@ use crate::dice::Dice;
 use crate::store::Store;
 
 /// All apps anybody ever asks for. Few, so that wishes meet.
-const APPS: [&str; 7] = ["/a", "/b", "/shop/cart", "/shop/web", "/shop/db/main", "/x/y", "/x/z"];
+pub const APPS: [&str; 7] = ["/a", "/b", "/shop/cart", "/shop/web", "/shop/db/main", "/x/y", "/x/z"];
 const GROUPS: [&str; 5] = ["/shop", "/shop/db", "/x", "/", "/new"];
 /// More instances than this nobody asks for, so that everything fits in the end.
 pub const INSTANCES_MAX: u32 = 6;
@@ -28,9 +28,9 @@ pub enum Wanted {
 
 #[derive(Debug)]
 pub struct Client {
-    dice: Dice,
+    pub dice: Dice,
     forceful: f64,
-    counter: u64,
+    pub counter: u64,
 }
 
 impl Client {
@@ -45,6 +45,9 @@ impl Client {
 
     pub fn wish(&mut self, store: &Store) -> (Command, BTreeMap<SpecId, Wanted>) {
         let force = self.dice.chance(self.forceful);
+        if self.dice.chance(0.2) {
+            return self.wish_pod(store, force);
+        }
         let id = self.any(&APPS);
         let mut wanted = BTreeMap::new();
         let command = match self.dice.between(0, 99) {
@@ -96,7 +99,7 @@ impl Client {
         (command, wanted)
     }
 
-    fn any(&mut self, names: &[&'static str]) -> PathId {
+    pub fn any(&mut self, names: &[&'static str]) -> PathId {
         let name: &&str = self.dice.pick(names);
         path(name)
     }
@@ -153,7 +156,7 @@ impl Client {
     }
 
     /// A whole definition, of the kinds that matter to scheduling.
-    fn definition(&mut self, id: &SpecId) -> AppUpdate {
+    pub fn definition(&mut self, id: &SpecId) -> AppUpdate {
         self.counter += 1;
         let number = if self.dice.chance(0.3) { 0 } else { self.counter };
         let dice = &mut self.dice;
@@ -259,7 +262,7 @@ fn health_check(dice: &mut Dice) -> HealthCheckUpdate {
 }
 
 /// Only what a large enough cluster can fulfil.
-fn constraint(dice: &mut Dice) -> Constraint {
+pub fn constraint(dice: &mut Dice) -> Constraint {
     let of = |field: &str, operator, value: Option<&str>| Constraint {
         field: field.to_owned(),
         operator,
@@ -278,11 +281,11 @@ fn constraint(dice: &mut Dice) -> Constraint {
     }
 }
 
-fn wanted_of(update: &AppUpdate) -> Wanted {
+pub fn wanted_of(update: &AppUpdate) -> Wanted {
     Wanted::Defined { instances: update.instances, cmd: update.cmd.clone() }
 }
 
-fn edit_apps(edits: Vec<(SpecId, AppEdit)>, force: bool) -> Command {
+pub fn edit_apps(edits: Vec<(SpecId, AppEdit)>, force: bool) -> Command {
     Command::EditApps { edits, force, origin: None }
 }
 

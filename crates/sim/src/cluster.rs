@@ -13,6 +13,7 @@ use marathon_model::time::Timestamp;
 use crate::agenda::{Agenda, Happening, Millis};
 use crate::dice::Dice;
 use crate::plan::{AgentPlan, Faults, Plan};
+use crate::pod;
 use crate::task::Task;
 
 /// How long the engine waits for an agent before it reports its tasks unreachable.
@@ -226,7 +227,7 @@ impl Cluster {
                 self.allocate_soon(agenda, 5);
             }
             Call::Suppress => self.suppressed = true,
-            Call::Kill { task, agent, grace: _ } => self.kill(agenda, &task, agent),
+            Call::Kill { task, agent, grace: _ } => self.kill_all(agenda, &task, agent),
             Call::Acknowledge { task, update, .. } => self.acknowledge(agenda, &task, update),
             Call::Reconcile(tasks) if tasks.is_empty() => {
                 let live: Vec<TaskId> =
@@ -255,9 +256,10 @@ impl Cluster {
     fn accept(&mut self, agenda: &mut Agenda, id: &OfferId, launches: Vec<Launch>) {
         let Some(mut offer) = number(id).and_then(|it| self.offers.remove(&it)) else {
             // Taken back meanwhile.
-            for launch in launches {
-                let status =
-                    answer(launch.task, TaskState::Dropped, Some(launch.agent), Some(Reason::InvalidOffers));
+            let tasks =
+                launches.iter().flat_map(|it| pod::ids(it).into_iter().map(|id| (id, it.agent.clone())));
+            for (task, agent) in tasks.collect::<Vec<_>>() {
+                let status = answer(task, TaskState::Dropped, Some(agent), Some(Reason::InvalidOffers));
                 let at = agenda.now + self.dice.between(1, 20);
                 self.tell(agenda, at, EngineEvent::Status(status));
             }
@@ -266,7 +268,7 @@ impl Cluster {
         for launch in launches {
             // Checked before the call was sent: `Checks::launch_fits`.
             let resources = take(&mut offer.resources, &launch).unwrap_or_default();
-            self.launch(agenda, offer.agent, resources, launch);
+            self.launch_all(agenda, offer.agent, resources, launch);
         }
         give_back(&mut self.agents[offer.agent].free, &offer.resources);
     }

@@ -17,6 +17,7 @@ mod cluster;
 mod dice;
 mod placement;
 mod plan;
+mod pod;
 mod restart;
 mod settle;
 mod sim;

@@ -7,6 +7,7 @@ use marathon_model::offer::TaskState;
 
 use crate::agenda::Millis;
 use crate::check::{Found, ensure};
+use crate::pod;
 use crate::sim::Sim;
 
 /// Longer than any chain of timeouts and delays of a history, with kills, launches and reconciliations
@@ -88,10 +89,10 @@ impl Sim {
         if let Some(it) = stray {
             return Some(format!("{} is left of a removed app", it.id));
         }
-        let known: BTreeSet<&TaskId> =
-            self.store.instances().filter_map(|it| Some(&it.task.as_ref()?.id)).collect();
-        let live: BTreeSet<&TaskId> =
-            self.cluster.tasks.iter().filter(|(_, it)| !it.ended).map(|it| it.0).collect();
+        let known: BTreeSet<TaskId> =
+            self.store.instances().filter_map(|it| it.task.as_ref()).flat_map(pod::ids_of).collect();
+        let live: BTreeSet<TaskId> =
+            self.cluster.tasks.iter().filter(|(_, it)| !it.ended).map(|it| it.0.clone()).collect();
         if let Some(orphan) = live.difference(&known).next() {
             return Some(format!("{orphan} runs, and nobody knows it"));
         }
@@ -101,7 +102,7 @@ impl Sim {
         if let Some(task) = self.cluster.unheard() {
             return Some(format!("an update of {task} is not acknowledged"));
         }
-        let sleeper = live.iter().find(|it| self.cluster.tasks[**it].state != TaskState::Running);
+        let sleeper = live.iter().find(|it| self.cluster.tasks[*it].state != TaskState::Running);
         sleeper.map(|it| format!("{it} does not run"))
     }
 }

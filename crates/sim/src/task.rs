@@ -30,10 +30,11 @@ pub struct Task {
     /// Answers its readiness check from this moment on.
     pub ready_from: Millis,
     pub ports: Vec<u16>,
-    resources: Vec<Resource>,
+    /// Of a pod, one of the containers that live holds those of all.
+    pub resources: Vec<Resource>,
     updates: VecDeque<TaskStatus>,
     engine_checks: bool,
-    killing: bool,
+    pub killing: bool,
     dies_as: Option<TaskMove>,
 }
 
@@ -155,7 +156,9 @@ impl Cluster {
         let Some(task) = self.tasks.get_mut(id).filter(|it| !it.ended) else { return };
         task.ended = true;
         let (agent, resources) = (task.agent, std::mem::take(&mut task.resources));
-        give_back(&mut self.agents[agent].free, &resources);
+        if let Some(resources) = self.bequeath(agenda, id, resources) {
+            give_back(&mut self.agents[agent].free, &resources);
+        }
         self.report(agenda, id, state, None);
     }
 
