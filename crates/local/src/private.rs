@@ -22,7 +22,7 @@ pub fn root(dir: &Path, fallback: &Path) -> PathBuf {
         .collect();
     for parent in IN_MEMORY {
         let in_memory = statfs(parent).is_ok_and(|it| it.filesystem_type() == TMPFS_MAGIC);
-        let path = Path::new(parent).join(format!("marathon-{hash}"));
+        let path = Path::new(parent).join(format!("marathon-tasks-{hash}"));
         if in_memory && claim(&path).is_ok() {
             return path;
         }

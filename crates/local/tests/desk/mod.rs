@@ -240,7 +240,7 @@ impl Desk {
         let hash = Sha256::digest(self.config.dir.as_os_str().as_encoded_bytes());
         let hash: String = hash.iter().take(8).map(|it| format!("{it:02x}")).collect();
         for parent in ["/run", "/dev/shm"] {
-            let _ = fs::remove_dir_all(Path::new(parent).join(format!("marathon-{hash}")));
+            let _ = fs::remove_dir_all(Path::new(parent).join(format!("marathon-tasks-{hash}")));
         }
     }
 }
