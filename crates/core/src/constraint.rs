@@ -172,6 +172,51 @@ impl Rules {
     }
 }
 
+impl Rules {
+    pub fn is_empty(&self) -> bool {
+        self.rules.is_empty()
+    }
+
+    /// Which of these instances are where they should not be. Where too many share a value, the first of them
+    /// are; GROUP_BY is a matter of balance and says nothing here.
+    pub fn misplaced(&self, agents: &[Option<&Agent>]) -> Vec<bool> {
+        let mut misplaced = vec![false; agents.len()];
+        for rule in &self.rules {
+            let Constraint { field, operator, value } = &rule.constraint;
+            let values: Vec<Option<String>> =
+                agents.iter().map(|it| it.and_then(|it| agent_value(it, field))).collect();
+            let mut placed = Spread::default();
+            for (value, gone) in values.iter().zip(&misplaced) {
+                placed_if(&mut placed, value.as_ref().filter(|_| !gone));
+            }
+            let held = placed.largest().map(str::to_owned);
+            for (value_here, gone) in values.iter().zip(&mut misplaced).filter(|(_, gone)| !**gone) {
+                let here = value_here.as_deref();
+                let count = here.map_or(0, |it| placed.count(it));
+                *gone = match (operator, value.as_deref()) {
+                    (Operator::GroupBy, _) => false,
+                    (Operator::Unique, _) => count > 1,
+                    (Operator::MaxPer, max) => {
+                        max.and_then(|it| it.parse().ok()).is_some_and(|max: u32| count > max)
+                    }
+                    (Operator::Cluster, None | Some("")) => here != held.as_deref(),
+                    _ => !rule.allows(here, &Spread::default()),
+                };
+                if let (true, Some(value)) = (*gone, here) {
+                    placed.remove(value);
+                }
+            }
+        }
+        misplaced
+    }
+}
+
+fn placed_if(placed: &mut Spread, value: Option<&String>) {
+    if let Some(value) = value {
+        placed.add(value.clone());
+    }
+}
+
 impl Rule {
     fn allows(&self, offered: Option<&str>, placed: &Spread) -> bool {
         let wanted = self.constraint.value.as_deref();

@@ -1,7 +1,7 @@
 //! Who goes first when an app has more instances than it should.
 //!
 //! ```text
-//! chosen by the user ─► GROUP_BY balance ─► unreachable, waiting, staging, starting, unhealthy, serving
+//! chosen by the user ─► waiting ─► where constraints do not want it ─► GROUP_BY balance ─► unreachable, waiting, staging, starting, unhealthy, serving
 //!                                            └─ outdated first, then by age (killSelection) ─┘
 //! ```
 
@@ -36,8 +36,9 @@ pub fn choose<'a>(
         .filter(|it| it.operator == Operator::GroupBy)
         .map(|it| it.field.as_str())
         .collect();
-    // Few of very many go as a rule; without groups there is no need to sort the rest.
-    if fields.is_empty() && missing < pool.len() {
+    let rules = constraint::Rules::new(spec);
+    // Few of very many go as a rule; without constraints there is no need to sort the rest.
+    if rules.is_empty() && missing < pool.len() {
         pool.select_nth_unstable_by_key(missing, order);
         pool.truncate(missing);
     }
@@ -45,6 +46,17 @@ pub fn choose<'a>(
     // Without a place there is nothing to balance: those that only wait go before any that run.
     let homeless = pool.iter().take_while(|it| it.is_over()).count().min(missing);
     victims.extend(pool.drain(..homeless));
+    if !rules.is_empty() && victims.len() < count {
+        let agents: Vec<_> = pool.iter().map(|it| it.agent.as_deref()).collect();
+        let mut misplaced = rules.misplaced(&agents).into_iter();
+        pool.retain(|it| {
+            let goes = misplaced.next() == Some(true) && victims.len() < count;
+            if goes {
+                victims.push(it);
+            }
+            !goes
+        });
+    }
     balance(&fields, &mut pool, &mut victims, count);
     let missing = count - victims.len();
     victims.extend(pool.into_iter().take(missing));
@@ -244,6 +256,39 @@ mod tests {
         check(&["hostname"], "a b c", 1, &[("a", 1), ("b", 1)]);
         check(&["rack", "hostname"], "a1 a1 a2 b1 b1", 1, &[("a1", 1), ("a2", 1), ("b1", 2)]);
         check(&["rack", "hostname"], "a1 a1 a2 b1 b1", 2, &[("a1", 1), ("a2", 1), ("b1", 1)]);
+    }
+
+    /// `before`: hosts of the instances, oldest first; `gone`: those of the victims, in any order.
+    fn check_rule(field: &str, operator: Operator, value: Option<&str>, before: &str, gone: &str) {
+        let mut spec = AppSpec::new(PathId::parse("/web").unwrap());
+        let value = value.map(str::to_owned);
+        spec.constraints = vec![Constraint { field: field.to_owned(), operator, value }];
+        let hosts: Vec<&str> = before.split_whitespace().collect();
+        let all: Vec<_> =
+            hosts.iter().enumerate().map(|(at, host)| instance(&spec, at as u128 + 1, host)).collect();
+        let victims = choose_of(&spec, &all, gone.split_whitespace().count());
+        let mut got: Vec<&str> = victims
+            .iter()
+            .map(|id| &*all.iter().find(|it| it.id == *id).unwrap().agent.as_ref().unwrap().host)
+            .collect();
+        let mut want: Vec<&str> = gone.split_whitespace().collect();
+        got.sort_unstable();
+        want.sort_unstable();
+        assert_eq!(got, want, "{field} {operator:?} over {before}");
+    }
+
+    #[test]
+    fn what_breaks_a_constraint_goes_first() {
+        check_rule("hostname", Operator::Unique, None, "a b b c", "b");
+        check_rule("hostname", Operator::MaxPer, Some("2"), "a a a b b", "a");
+        check_rule("hostname", Operator::Cluster, None, "b a a a", "b");
+        check_rule("hostname", Operator::Cluster, Some("b"), "b a", "a");
+        check_rule("hostname", Operator::Is, Some("b"), "a b", "a");
+        check_rule("hostname", Operator::Like, Some("b.*"), "a1 b1 b2", "a1");
+        check_rule("hostname", Operator::Unlike, Some("a.*"), "a1 b1 b2", "a1");
+        check_rule("rack", Operator::Unique, None, "a1 a2 b1", "a2");
+        // Nothing is wrong, so the youngest goes.
+        check_rule("hostname", Operator::MaxPer, Some("2"), "a a b", "b");
     }
 
     /// Would take minutes if every victim cost a look at all that is left.

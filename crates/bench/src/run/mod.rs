@@ -2,6 +2,7 @@
 
 mod adopt;
 mod big_read;
+mod explain;
 mod footprint;
 mod put;
 mod respawn;
@@ -18,7 +19,7 @@ use crate::{Outcome, Place};
 
 pub type Bench = fn(&Place) -> Outcome<Report>;
 
-pub const BENCHES: [(&str, Bench); 8] = [
+pub const BENCHES: [(&str, Bench); 9] = [
     ("local-start", start::run),
     ("local-respawn", respawn::run),
     ("local-adopt", adopt::run),
@@ -26,6 +27,7 @@ pub const BENCHES: [(&str, Bench); 8] = [
     ("small-read", small_read::run),
     ("big-read", big_read::run),
     ("footprint", footprint::run),
+    ("explain", explain::run),
     ("sim-speed", sim::run),
 ];
 

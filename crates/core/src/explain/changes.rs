@@ -21,7 +21,7 @@ const GPU_LABEL: &str = "GPU_SCHEDULING_BEHAVIOR";
 /// Called when nothing fits. `refusals`: of each agent, all there are.
 pub(super) fn suggest(case: &Case, wish: &Wish, all: &[Seen], refusals: &[Vec<Mismatch>]) -> Vec<Suggestion> {
     let spec = &*wish.candidate.spec;
-    let tries = Tries { case, wish, all };
+    let tries = Tries { case, wish, all, refusals };
     let mut found = Vec::new();
     found.extend(less(&tries, spec, refusals));
     found.extend(other_ports(&tries, spec, refusals));
@@ -39,25 +39,34 @@ struct Tries<'a> {
     case: &'a Case<'a>,
     wish: &'a Wish,
     all: &'a [Seen],
+    /// Of each agent, all that is wrong with it now.
+    refusals: &'a [Vec<Mismatch>],
 }
 
 impl Tries<'_> {
-    /// How many agents another definition would fit; `None` where there are none.
-    fn fitting(&self, spec: AppSpec) -> Option<u32> {
+    /// How many agents another definition would fit; `None` where there are none. `changes`: which refusals
+    /// such a definition can do something about; agents with others need not be tried.
+    fn fitting(&self, spec: AppSpec, changes: impl Fn(Mismatch) -> bool) -> Option<u32> {
         let wish = self.wish.changed(self.case, spec);
-        let fitting = self.all.iter().filter(|it| wish.fits(self.case, it)).count();
+        let all = self.all.iter().zip(self.refusals);
+        let hopeful = all.filter(|(_, refusals)| refusals.iter().all(|it| changes(*it)));
+        let fitting = hopeful.filter(|(it, _)| wish.fits(self.case, it)).count();
         (fitting > 0).then(|| count(fitting))
     }
 }
 
+fn is_amount(it: Mismatch) -> bool {
+    use Mismatch::*;
+    matches!(it, InsufficientCpus | InsufficientMemory | InsufficientDisk | InsufficientGpus)
+}
+
+fn is_constraint(it: Mismatch) -> bool {
+    it == Mismatch::UnfulfilledConstraint
+}
+
 /// Lowers what is short on the agent that is nearest to fitting.
 fn less(tries: &Tries, spec: &AppSpec, refusals: &[Vec<Mismatch>]) -> Option<Suggestion> {
-    use Mismatch::*;
-    let short = |it: &Vec<Mismatch>| {
-        it.iter().all(|it| {
-            matches!(it, InsufficientCpus | InsufficientMemory | InsufficientDisk | InsufficientGpus)
-        })
-    };
+    let short = |it: &Vec<Mismatch>| it.iter().all(|it| is_amount(*it));
     let need = &spec.resources;
     let needs = [need.cpus, need.mem, need.disk, Milli::from_whole(need.gpus.into())];
     let candidates = tries.all.iter().zip(refusals).filter(|(_, it)| !it.is_empty() && short(it));
@@ -87,7 +96,7 @@ fn less(tries: &Tries, spec: &AppSpec, refusals: &[Vec<Mismatch>]) -> Option<Sug
     changed.resources.mem = mem.unwrap_or(need.mem);
     changed.resources.disk = disk.unwrap_or(need.disk);
     changed.resources.gpus = gpus.unwrap_or(need.gpus);
-    let agents = tries.fitting(changed)?;
+    let agents = tries.fitting(changed, is_amount)?;
     let of = if spec.is_pod() { ", in sum over its containers" } else { "" };
     let text = format!("lower {}{of}", parts.join(" and "));
     Some(Suggestion { text, change: Change::Resources { cpus, mem, disk, gpus }, agents })
@@ -127,7 +136,8 @@ fn other_ports(tries: &Tries, spec: &AppSpec, refusals: &[Vec<Mismatch>]) -> Vec
             Networking::Host { .. } => "take any ports (requirePorts false)",
             _ => "take any host ports (hostPort 0)",
         };
-        found.extend(tries.fitting(changed).map(|agents| Suggestion {
+        let ports = |it| it == Mismatch::InsufficientPorts;
+        found.extend(tries.fitting(changed, ports).map(|agents| Suggestion {
             text: text.to_owned(),
             change: Change::AnyPorts,
             agents,
@@ -155,7 +165,9 @@ fn more_roles(tries: &Tries, spec: &AppSpec) -> Option<Suggestion> {
     if added.is_empty() || spec.is_resident() {
         return None;
     }
-    let agents = tries.fitting(AppSpec { accepted_resource_roles: Some(roles.clone()), ..spec.clone() })?;
+    let by_role = |it| is_amount(it) || matches!(it, Mismatch::UnfulfilledRole | Mismatch::InsufficientPorts);
+    let changed = AppSpec { accepted_resource_roles: Some(roles.clone()), ..spec.clone() };
+    let agents = tries.fitting(changed, by_role)?;
     let noun = if added.len() == 1 { "role" } else { "roles" };
     let text = format!("accept resources of {noun} {} too", added.join(", "));
     Some(Suggestion { text, change: Change::AcceptedRoles(roles), agents })
@@ -173,14 +185,16 @@ fn looser(tries: &Tries, spec: &AppSpec, at: usize) -> Option<Suggestion> {
     let raise = raised.and_then(|max| {
         let mut constraints = spec.constraints.clone();
         constraints[at].value = Some(max.to_string());
-        let agents = tries.fitting(AppSpec { constraints: constraints.clone(), ..spec.clone() })?;
+        let changed = AppSpec { constraints: constraints.clone(), ..spec.clone() };
+        let agents = tries.fitting(changed, is_constraint)?;
         let text = format!("raise {before} to {max}");
         Some(Suggestion { text, change: Change::Constraints(constraints), agents })
     });
     raise.or_else(|| {
         let mut constraints = spec.constraints.clone();
         constraints.remove(at);
-        let agents = tries.fitting(AppSpec { constraints: constraints.clone(), ..spec.clone() })?;
+        let changed = AppSpec { constraints: constraints.clone(), ..spec.clone() };
+        let agents = tries.fitting(changed, is_constraint)?;
         let text = format!("relax constraint {before}");
         Some(Suggestion { text, change: Change::Constraints(constraints), agents })
     })
@@ -192,7 +206,8 @@ fn gpus_allowed(tries: &Tries, spec: &AppSpec) -> Option<Suggestion> {
     }
     let mut labels = spec.labels.clone();
     labels.insert(GPU_LABEL.to_owned(), "unrestricted".to_owned());
-    let agents = tries.fitting(AppSpec { labels: labels.clone(), ..spec.clone() })?;
+    let changed = AppSpec { labels: labels.clone(), ..spec.clone() };
+    let agents = tries.fitting(changed, |it| it == Mismatch::DeclinedScarceResources)?;
     let text = format!("let it use agents with gpus (label {GPU_LABEL}=unrestricted)");
     Some(Suggestion { text, change: Change::Labels(labels), agents })
 }
