@@ -103,6 +103,9 @@ pub(crate) fn write_fields(json: &mut Json, app: &AppSpec, numbered: bool) {
     if !readiness_checks.is_empty() {
         json.key("readinessChecks").array(readiness_checks, write_readiness_check);
     }
+    if app.is_resident() {
+        write_residency(json.key("residency"), *unreachable);
+    }
     if let Some(limits) = resource_limits {
         write_limits(json.key("resourceLimits"), limits);
     }
@@ -193,6 +196,18 @@ pub(crate) fn write_unreachable(json: &mut Json, strategy: UnreachableStrategy) 
             json.key("expungeAfterSeconds").seconds(expunge);
         }),
     }
+}
+
+/// What older clients know of `unreachableStrategy`; ignored on input.
+fn write_residency(json: &mut Json, unreachable: UnreachableStrategy) {
+    let seconds = match unreachable {
+        UnreachableStrategy::Disabled => 3600,
+        UnreachableStrategy::After { inactive, .. } => inactive.as_secs(),
+    };
+    json.object(|json| {
+        json.key("relaunchEscalationTimeoutSeconds").int(seconds);
+        json.key("taskLostBehavior").string("WAIT_FOREVER");
+    });
 }
 
 pub(crate) fn write_labels(json: &mut Json, labels: &Labels) {

@@ -108,6 +108,10 @@ pub(crate) fn placed(instance: &Instance) -> Option<(&Agent, &Task)> {
 /// Writes nothing for an instance that is not `placed`.
 fn write_task(json: &mut Json, instance: &Instance, service_ports: &[u16]) {
     let Some((agent, task)) = placed(instance) else { return };
+    // Of one that was given up only what its agent still keeps is left.
+    if instance.is_condemned() {
+        return;
+    }
     let active = instance.condition.is_active();
     json.object(|json| {
         json.key("appId").string(instance.spec().as_str());
@@ -140,7 +144,7 @@ fn write_task(json: &mut Json, instance: &Instance, service_ports: &[u16]) {
             }
             json.key("version").time(instance.version);
         }
-        json.key("localVolumes").array([(); 0], |_, ()| {});
+        write_local_volumes(json.key("localVolumes"), instance);
         if let Some(region) = &agent.region {
             json.key("region").string(region);
         }
@@ -148,6 +152,19 @@ fn write_task(json: &mut Json, instance: &Instance, service_ports: &[u16]) {
             json.key("zone").string(zone);
         }
         json.key("role").string(&instance.role);
+    });
+}
+
+/// The volumes that an instance owns.
+pub(crate) fn write_local_volumes(json: &mut Json, instance: &Instance) {
+    let volumes = instance.reservation.iter().flat_map(|it| &it.volumes);
+    json.array(volumes, |json, volume| {
+        json.object(|json| {
+            json.key("runSpecId").string(instance.spec().as_str());
+            json.key("containerPath").string(&volume.name);
+            json.key("uuid").shown(&volume.uuid.as_hyphenated());
+            json.key("persistenceId").string(&volume.persistence_id(instance.spec()));
+        });
     });
 }
 

@@ -133,5 +133,6 @@ fn instance(app: &AppSpec, serial: u32, agent: &Arc<Agent>) -> Instance {
         task: Some(task),
         health: Vec::new(),
         ready: true,
+        reservation: None,
     }
 }

@@ -71,14 +71,15 @@ pub fn give_back(world: &mut World, it: &Instance, end: Condition) {
     if matches!(end, Condition::Gone | Condition::Unknown) {
         return;
     }
-    // What a resident instance had stays its own; the next offer shows it.
-    let app = world.app(it.spec());
-    let spec = app.and_then(|app| app.version(it.version).or(app.spec.as_ref()));
-    if spec.is_some_and(|it| it.is_resident()) {
-        return;
-    }
+    // What was reserved for an instance stays its own, and is there for its next start.
+    let kept = crate::reserve::kept_for(world, it);
     let Some(seen) = it.agent.as_ref().and_then(|agent| world.view.agents.get_mut(&agent.id)) else { return };
     let free = &mut Arc::make_mut(seen).free;
+    if it.reservation.is_some() {
+        free.extend(kept);
+        world.changed = true;
+        return;
+    }
     for (role, amounts) in shares.unwrap_or_else(|| BTreeMap::from([(ANY_ROLE.into(), task.resources)])) {
         let gpus = Milli::from_whole(amounts.gpus.into());
         for amount in [

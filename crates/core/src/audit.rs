@@ -37,6 +37,9 @@ impl Core {
             if index.waiting.is_empty() == self.world.queue.contains(id) {
                 find("the queue does not hold exactly the apps that wait".to_owned());
             }
+            if index.condemned.is_empty() == self.world.condemned.contains(id) {
+                find("not exactly the apps with something to remove are known as such".to_owned());
+            }
             for deployment in &app.deployments {
                 if !self.world.view.deployments.contains_key(deployment) {
                     find(format!("deployment {deployment} does not exist"));
@@ -58,11 +61,16 @@ impl Core {
                 if it.task.as_ref().is_some_and(|task| task.id.incarnation != it.incarnation) {
                     find(format!("{}: its task is not its last start", it.id));
                 }
-                if it.goal == Goal::Decommissioned && it.is_over() {
+                if it.goal == Goal::Decommissioned && it.is_over() && !it.is_condemned() {
                     find(format!("{}: over and not wanted, but still here", it.id));
                 }
                 if let Some(what) = self.wrong_parts(it) {
                     find(format!("{}: {what}", it.id));
+                }
+                let is_new = it.reservation.as_ref().is_some_and(|it| it.is_new());
+                let reserved = Timer::Reservation(it.id.clone());
+                if is_new && (!it.is_over() || !self.world.timers.is_set(&reserved)) {
+                    find(format!("{}: nobody watches its reservation", it.id));
                 }
                 let starting =
                     matches!(it.condition, Condition::Provisioned | Condition::Staging | Condition::Starting);

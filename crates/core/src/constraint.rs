@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use marathon_model::app::{AppSpec, Constraint, Operator};
-use marathon_model::instance::{Agent, Goal, Instance};
+use marathon_model::instance::{Agent, Instance};
 use marathon_model::offer::{Attribute, Offer};
 use marathon_spec::Pattern;
 
@@ -95,7 +95,8 @@ impl Spread {
 
 /// Whether an instance counts for constraints: everything that is somewhere, or may turn up there again.
 pub fn holds_place(it: &Instance) -> bool {
-    !it.is_over() || it.goal == Goal::Stopped
+    // What owns volumes comes back to them.
+    !it.is_over() || it.reservation.is_some() && !it.is_condemned()
 }
 
 /// Counts one instance under each field that constraints ask about.

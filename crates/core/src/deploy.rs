@@ -254,6 +254,8 @@ impl Core {
                         please make these changes in separate requests.";
             violations.push(Violation::new("/", text));
         }
+        violations.extend(crate::owned::judge_updates(changes, draft.force));
+        violations.extend(crate::owned::judge_names(&self.world, changes));
         violations.dedup();
         match depths {
             Ok(depths) if violations.is_empty() => Ok(depths),

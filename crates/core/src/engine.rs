@@ -97,7 +97,7 @@ impl Core {
             return;
         }
         let grew = std::mem::take(&mut self.world.demand_grew);
-        if self.world.launchable.is_empty() {
+        if self.world.launchable.is_empty() && self.world.condemned.is_empty() {
             self.world.timers.clear(&Timer::Revive);
             if self.offers_wanted && self.policy.suppress_offers {
                 self.world.view.counters.suppresses += 1;

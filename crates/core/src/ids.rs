@@ -9,6 +9,7 @@ use uuid::Uuid;
 pub struct Ids {
     instances: TimeIds,
     deployments: TimeIds,
+    volumes: TimeIds,
     numbers: u64,
 }
 
@@ -17,6 +18,7 @@ impl Ids {
         Ids {
             instances: TimeIds { node: mix(seed ^ 1), last: 0 },
             deployments: TimeIds { node: mix(seed ^ 2), last: 0 },
+            volumes: TimeIds { node: mix(seed ^ 4), last: 0 },
             numbers: mix(seed ^ 3),
         }
     }
@@ -29,11 +31,24 @@ impl Ids {
         DeploymentId(self.deployments.next(now))
     }
 
+    pub fn volume(&mut self, now: Timestamp) -> Uuid {
+        self.volumes.next(now)
+    }
+
     /// A number below `bound`, for choices where any answer will do.
     pub fn below(&mut self, bound: usize) -> usize {
         self.numbers = self.numbers.wrapping_add(0x9e37_79b9_7f4a_7c15);
         if bound == 0 { 0 } else { (mix(self.numbers) % bound as u64) as usize }
     }
+}
+
+/// From the Gregorian reform, where version 1 begins to count, to 1970.
+const EPOCH: u64 = 0x01b2_1dd2_1381_4000;
+
+/// When an id was made, where it is one that tells.
+pub fn made_at(uuid: Uuid) -> Option<Timestamp> {
+    let (ticks, _) = uuid.get_timestamp().filter(|_| uuid.get_version_num() == 1)?.to_gregorian();
+    i64::try_from(ticks.checked_sub(EPOCH)? / 10_000).ok().map(Timestamp)
 }
 
 /// Version 1 UUIDs: a time in units of 100 ns that always grows, and a node drawn from the seed.
@@ -45,8 +60,6 @@ struct TimeIds {
 
 impl TimeIds {
     fn next(&mut self, now: Timestamp) -> Uuid {
-        /// From the Gregorian reform, where version 1 begins to count, to 1970.
-        const EPOCH: u64 = 0x01b2_1dd2_1381_4000;
         let ticks = u64::try_from(now.0).unwrap_or(0).saturating_mul(10_000).saturating_add(EPOCH);
         self.last = ticks.max(self.last + 1);
         let node = self.node.to_be_bytes();
@@ -87,6 +100,7 @@ mod tests {
         let (a, b) = (ids.instance(now), ids.instance(now));
         assert_ne!(a, b);
         assert_eq!((a.get_version_num(), b.get_version_num()), (1, 1));
+        assert_eq!((made_at(a), made_at(Uuid::nil())), (Some(now), None));
         assert_eq!(Ids::new(7).instance(now), a);
         assert_ne!(Ids::new(8).instance(now), a);
     }

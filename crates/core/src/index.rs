@@ -28,6 +28,10 @@ pub struct Index {
     pub ending: BTreeSet<Uuid>,
     /// By configuration, where it has constraints: what holds a place where.
     pub places: BTreeMap<Timestamp, Places>,
+    /// Of these, those that shall keep what they own.
+    pub stopped: BTreeSet<Uuid>,
+    /// Of these, those of which only what an agent keeps is left, to be removed.
+    pub condemned: BTreeSet<Uuid>,
 }
 
 impl Index {
@@ -39,6 +43,8 @@ impl Index {
             &mut self.old_lost,
             &mut self.fresh_unready,
             &mut self.ending,
+            &mut self.stopped,
+            &mut self.condemned,
         ] {
             set.remove(uuid);
         }
@@ -91,6 +97,8 @@ impl Index {
         set(&mut self.old_lost, wanted && old && lost);
         set(&mut self.fresh_unready, wanted && version == Some(it.version) && !serving && !lost);
         set(&mut self.ending, !wanted);
+        set(&mut self.stopped, it.goal == Goal::Stopped);
+        set(&mut self.condemned, it.is_condemned());
     }
 }
 

@@ -27,13 +27,16 @@ impl Core {
         }
         for it in &chosen {
             // The engine cannot reach it. It is given up, and killed should it come back.
-            if it.condition.is_unreachable() {
-                self.retire(&it.id);
-                if wipe {
-                    self.expunge(&it.id);
+            if it.condition.is_unreachable() && wipe {
+                self.decommission(&it.id);
+                self.expunge(&it.id);
+            } else if it.condition.is_unreachable() {
+                // One that owns volumes is bound to its agent, and comes back with it.
+                if it.reservation.is_none() {
+                    self.retire(&it.id);
                 }
             } else if wipe {
-                self.retire(&it.id);
+                self.decommission(&it.id);
             } else if it.condition.is_active() && !self.is_being_killed(it) {
                 self.send_kill(it);
             }
@@ -48,7 +51,7 @@ impl Core {
     }
 
     fn select(&self, victims: &Victims, scale: bool) -> Result<Vec<Arc<Instance>>, Refusal> {
-        let placed = |it: &Arc<Instance>| it.task.is_some();
+        let placed = |it: &Arc<Instance>| it.task.is_some() || it.reservation.is_some();
         match victims {
             Victims::OfApp { app, host } => {
                 let unknown = || Refusal::NoSuchApp { id: app.clone(), version: None };

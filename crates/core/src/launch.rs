@@ -87,6 +87,7 @@ pub fn build(
         secrets: secrets(spec),
         containers: Vec::new(),
         volumes: Vec::new(),
+        reserved: Vec::new(),
         task,
     }
 }

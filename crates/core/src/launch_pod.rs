@@ -53,6 +53,7 @@ pub fn build(
         secrets: secrets(spec, pod),
         containers: pod.containers.iter().map(|it| container(it, &base, &all, &task)).collect(),
         volumes: pod.volumes.clone(),
+        reserved: Vec::new(),
         task,
     }
 }

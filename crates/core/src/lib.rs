@@ -7,8 +7,8 @@
 //! ```
 //! No clock, no random source, no file, no async: time and seed are handed in. Reading order: `world`
 //! and `index` (the state), `edit` and `deploy` (what users change), `plan`, `guard`, `settle` and `rollout`
-//! (what follows), `place`, `launch` (offers), `lifecycle`, `parts`, `health`, `backoff` (tasks), `engine`,
-//! `restore`, `preview`, `audit`.
+//! (what follows), `place`, `reserve`, `resident`, `launch` (offers), `lifecycle`, `parts`, `health`, `backoff`
+//! (tasks), `engine`, `restore`, `preview`, `audit`.
 //!
 //! The step is total: no input makes it fail or block. A write the store cannot confirm ends the term; the
 //! core is dropped and restored from the store, so there are no repair paths in here.
@@ -18,6 +18,7 @@ mod audit;
 mod backoff;
 mod constraint;
 mod deploy;
+mod disks;
 mod edit;
 mod edit_pod;
 mod engine;
@@ -31,6 +32,7 @@ mod kill;
 mod launch;
 mod launch_pod;
 mod lifecycle;
+mod owned;
 mod parts;
 mod place;
 mod plan;
@@ -38,6 +40,8 @@ mod policy;
 mod pool;
 mod preview;
 mod queue;
+mod reserve;
+mod resident;
 mod restore;
 mod rollout;
 mod settle;
@@ -176,6 +180,7 @@ impl Core {
             match timer {
                 Timer::Launch(id) => self.on_launch_timer(&id),
                 Timer::Kill(id) => self.on_kill_timer(&id),
+                Timer::Reservation(id) => self.on_reservation_timer(&id),
                 Timer::Unreachable(id) => self.on_unreachable_timer(&id),
                 Timer::Delay(id) => self.on_delay_timer(&id),
                 Timer::Health(id, check) => self.on_health_timer(&id, check),

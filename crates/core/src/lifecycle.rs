@@ -17,10 +17,12 @@ use marathon_model::id::{InstanceId, TaskId};
 use marathon_model::instance::{Condition, Goal, Instance, TaskFailure};
 use marathon_model::notice::What;
 use marathon_model::offer::{Call, Reason, TaskState, TaskStatus};
+use marathon_model::reservation::ReservationState;
 use marathon_model::write::Write;
 
 use crate::Core;
 use crate::parts;
+use crate::resident::in_state;
 use crate::timers::Timer;
 
 /// Status messages are cut to so many characters before they are stored or published.
@@ -99,6 +101,9 @@ impl Core {
     fn update(&mut self, before: &Arc<Instance>, status: &TaskStatus, condition: Condition) {
         // What has ended stays ended, and what an agent says late may be older than what is known.
         if before.condition.is_terminal() {
+            if status.state == TaskState::GoneByOperator && before.reservation.is_some() {
+                return self.unbind(before);
+            }
             if may_live_on(before) && !condition.is_terminal() && !condition.is_unreachable() {
                 self.kill_unknown(status);
             }
@@ -207,6 +212,13 @@ impl Core {
             crate::agents::give_back(&mut self.world, &next, condition);
             self.world.timers.forget(&id, next.health.len());
             self.delay_after(&next, status);
+            if next.reservation.is_some() {
+                if status.state == TaskState::GoneByOperator {
+                    return self.unbind(&next);
+                }
+                self.world.put_instance(in_state(&next, ReservationState::Suspended));
+                return;
+            }
             if next.goal == Goal::Decommissioned {
                 // The event of the end is published although the record goes at once.
                 self.world.publish(What::InstanceChanged { instance: Arc::new(next) });
@@ -271,6 +283,10 @@ impl Core {
     }
 
     fn strategy(&self, it: &Instance) -> UnreachableStrategy {
+        // It is bound to its agent, whatever its definition says by now.
+        if it.reservation.is_some() {
+            return UnreachableStrategy::Disabled;
+        }
         let app = self.world.app(it.spec());
         let spec = app.and_then(|app| app.version(it.version).or(app.spec.as_ref()));
         let at_once = UnreachableStrategy::After { inactive: Duration::ZERO, expunge: Duration::ZERO };
@@ -370,9 +386,17 @@ impl Core {
         self.world.timers.is_set(&Timer::Kill(it.id.clone()))
     }
 
-    /// Gives an instance the goal to end. What never ran, or has ended, is forgotten at once.
+    /// Gives an instance the goal to end. What never ran, or has ended, is forgotten at once; what owns volumes keeps
+    /// them for the next start.
     pub(crate) fn retire(&mut self, id: &InstanceId) {
         let Some(it) = self.world.instance(id).cloned() else { return };
+        if it.reservation.as_ref().is_some_and(|held| !held.is_new()) {
+            return self.park(&it);
+        }
+        if it.reservation.is_some() {
+            // Nothing was ever kept in it.
+            return self.decommission(id);
+        }
         if it.is_over() {
             let mut last = Instance::clone(&it);
             last.goal = Goal::Decommissioned;
@@ -390,9 +414,11 @@ impl Core {
 
     /// Adds instances that wait to be placed. Of a vast number some come later, as these are placed.
     pub(crate) fn schedule(&mut self, spec: &AppSpec, count: u32) {
+        let count = count - self.unpark(spec, count);
         let waiting = self.world.index.get(&spec.id).map_or(0, |it| it.waiting.len());
         for _ in 0..(count as usize).min(WAITING_MAX.saturating_sub(waiting)) {
-            let uuid = self.ids.instance(self.world.now.wall);
+            // Never older than the state it belongs to, whatever the clock does.
+            let uuid = self.ids.instance(self.world.now.wall.max(self.world.view.began));
             self.world.put_instance(Instance {
                 id: InstanceId { spec: spec.id.clone(), uuid },
                 goal: Goal::Running,
@@ -406,6 +432,7 @@ impl Core {
                 task: None,
                 health: Vec::new(),
                 ready: false,
+                reservation: None,
             });
         }
     }

@@ -15,6 +15,7 @@ use marathon_model::id::{AgentId, OfferId, SpecId, TaskId};
 use marathon_model::instance::{Agent, Condition, Instance, Task};
 use marathon_model::notice::What;
 use marathon_model::offer::{Call, Launch, Offer, Operation, TaskState};
+use marathon_model::reservation::ReservationState;
 use marathon_model::resources::{Milli, Role};
 use marathon_model::time::Timestamp;
 use marathon_model::view::{Mismatch, View};
@@ -24,6 +25,7 @@ use crate::constraint::{self, Places};
 use crate::parts;
 use crate::policy::Policy;
 use crate::pool::{Pool, port_wishes};
+use crate::resident::{Held, Turn, in_state};
 use crate::timers::Timer;
 
 /// What is prepared once for all offers of a batch: the definition, and its constraints compiled.
@@ -46,19 +48,16 @@ impl Core {
         for offer in offers {
             let offer = Arc::new(offer);
             let mut pool = Pool::new(&offer);
-            let launches = self.match_offer(&offer, &mut pool, &mut candidates);
+            let operations = self.match_offer(&offer, &mut pool, &mut candidates);
             let again = !seen.insert(offer.agent.clone());
             crate::agents::note(&mut self.world, &offer, pool.into_left(), again);
-            if launches.is_empty() {
+            if operations.is_empty() {
                 declined.push(offer.id.clone());
                 continue;
             }
             self.world.view.counters.offers_used += 1;
-            self.world.view.counters.tasks_launched += launches.len() as u64;
-            self.world.call(Call::Accept {
-                offer: offer.id.clone(),
-                operations: vec![Operation::Launch(launches)],
-            });
+            self.world.view.counters.tasks_launched += Operation::launches(&operations).count() as u64;
+            self.world.call(Call::Accept { offer: offer.id.clone(), operations });
         }
         if !declined.is_empty() {
             self.world.view.counters.offers_declined += declined.len() as u64;
@@ -67,18 +66,39 @@ impl Core {
         }
     }
 
-    /// Places as many waiting instances as fit, taking turns between apps.
+    /// Removes what was given up, then places as many waiting instances as fit, taking turns between apps.
     fn match_offer(
         &mut self,
         offer: &Arc<Offer>,
         pool: &mut Pool,
         candidates: &mut Candidates,
+    ) -> Vec<Operation> {
+        let mut held = self.held(pool);
+        let mut operations = self.clear_up(offer, &mut held, pool);
+        let mut waiting: Vec<SpecId> = self.launchable_after(self.last_served.as_ref());
+        if !waiting.is_empty() {
+            // Those that find their volumes here can be placed nowhere else.
+            waiting.sort_by_key(|it| !held.has(it));
+            let launches = self.place_waiting(waiting, offer, pool, candidates, &mut held, &mut operations);
+            if !launches.is_empty() {
+                operations.push(Operation::Launch(launches));
+            }
+        }
+        self.note_seen(&held);
+        operations
+    }
+
+    fn place_waiting(
+        &mut self,
+        mut waiting: Vec<SpecId>,
+        offer: &Arc<Offer>,
+        pool: &mut Pool,
+        candidates: &mut Candidates,
+        held: &mut Held,
+        operations: &mut Vec<Operation>,
     ) -> Vec<Launch> {
         let mut launches = Vec::new();
-        let mut waiting: Vec<SpecId> = self.launchable_after(self.last_served.as_ref());
-        if waiting.is_empty() {
-            return launches;
-        }
+        let mut reserved = 0;
         let limit = self.policy.max_instances_per_offer.unwrap_or(usize::MAX);
         let agent = Arc::new(Agent {
             id: offer.agent.clone(),
@@ -88,13 +108,22 @@ impl Core {
             attributes: offer.attributes.clone(),
         });
         let mut used: BTreeSet<SpecId> = BTreeSet::new();
-        while !waiting.is_empty() && launches.len() < limit {
+        while !waiting.is_empty() && launches.len() + reserved < limit {
             let mut still = Vec::with_capacity(waiting.len());
             for id in waiting {
-                if launches.len() >= limit {
+                if launches.len() + reserved >= limit {
                     break;
                 }
-                let Some(instance) = self.next_waiting(&id) else { continue };
+                let Some(turn) = self.turn(&id, held) else { continue };
+                let instance = match &turn {
+                    Turn::Free(it) | Turn::Fresh(it) | Turn::Back(it, _) => it.clone(),
+                    Turn::Elsewhere if used.contains(&id) => continue,
+                    Turn::Elsewhere => {
+                        let reasons = vec![Mismatch::NoCorrespondingReservationFound];
+                        crate::queue::note_offer(&mut self.world, &id, offer, reasons);
+                        continue;
+                    }
+                };
                 let key = (id.clone(), instance.config);
                 if !candidates.contains_key(&key) {
                     match Candidate::new(&self.world.view, &self.policy, &id, &instance) {
@@ -103,26 +132,35 @@ impl Core {
                     }
                 }
                 let candidate = &candidates[&key];
-                let places = self.world.places(&id, candidate.spec.config);
-                let refusals = refusals(&self.policy, self.world.now.wall, candidate, &places, offer, pool);
-                let ports = match refusals.is_empty() {
-                    true => pool.take_ports(&port_wishes(&candidate.spec), &candidate.roles, &mut self.ids),
-                    false => None,
+                let placed = match &turn {
+                    Turn::Back(_, found) => self
+                        .place_back(&instance, candidate, offer, &agent, found)
+                        .map(|launch| launches.push(launch)),
+                    Turn::Fresh(_) => {
+                        self.place_fresh(&instance, candidate, offer, &agent, pool).map(|more| {
+                            reserved += 1;
+                            operations.extend(more);
+                        })
+                    }
+                    Turn::Free(_) | Turn::Elsewhere => self
+                        .place_free(&instance, candidate, offer, &agent, pool)
+                        .map(|launch| launches.push(launch)),
                 };
-                let Some(ports) = ports else {
-                    let reasons =
-                        if refusals.is_empty() { vec![Mismatch::InsufficientPorts] } else { refusals };
+                if let Err(reasons) = placed {
                     // An offer that already started one of the app was not refused by it.
                     if !used.contains(&id) {
                         crate::queue::note_offer(&mut self.world, &id, offer, reasons);
                     }
+                    if let Turn::Back(..) = turn {
+                        held.refuse(&instance.id);
+                        still.push(id);
+                    }
                     continue;
-                };
-                let shares = pool.take(&candidate.spec.resources, &candidate.roles);
-                let mut launch = self.provision(&instance, candidate, &agent, ports);
-                crate::agents::took(&mut self.world, &launch.task, &shares);
-                launch.shares = shares;
-                launches.push(launch);
+                }
+                if let Turn::Back(..) = turn {
+                    held.use_up(&instance.id);
+                    pool.drop_reserved(&instance.id);
+                }
                 if used.insert(id.clone()) {
                     crate::queue::note_offer(&mut self.world, &id, offer, Vec::new());
                 }
@@ -132,6 +170,27 @@ impl Core {
             waiting = still;
         }
         launches
+    }
+
+    /// Starts an instance on what is free.
+    fn place_free(
+        &mut self,
+        instance: &Instance,
+        candidate: &Candidate,
+        offer: &Offer,
+        agent: &Arc<Agent>,
+        pool: &mut Pool,
+    ) -> Result<Launch, Vec<Mismatch>> {
+        let Candidate { spec, roles, .. } = candidate;
+        let places = self.world.places(&spec.id, spec.config);
+        some_refused(refusals(&self.policy, self.world.now.wall, candidate, &places, offer, pool))?;
+        let ports = pool.take_ports(&port_wishes(spec), roles, &mut self.ids);
+        let ports = ports.ok_or_else(|| vec![Mismatch::InsufficientPorts])?;
+        let shares = pool.take(&spec.resources, roles);
+        let mut launch = self.provision(instance, candidate, agent, ports);
+        crate::agents::took(&mut self.world, &launch.task, &shares);
+        launch.shares = shares;
+        Ok(launch)
     }
 
     /// Apps that may launch now, beginning behind the one served last, so that none starves.
@@ -148,7 +207,7 @@ impl Core {
     }
 
     /// Writes down that the instance is about to be started, and builds the launch.
-    fn provision(
+    pub(crate) fn provision(
         &mut self,
         instance: &Instance,
         candidate: &Candidate,
@@ -191,8 +250,9 @@ impl Core {
             }),
             health: vec![Default::default(); spec.check_count()],
             ready: false,
-            ..instance.clone()
+            ..in_state(instance, ReservationState::Launched)
         };
+        self.world.timers.clear(&Timer::Reservation(instance.id.clone()));
         self.world
             .timers
             .set(Timer::Launch(instance.id.clone()), now.tick + self.policy.task_launch_confirm_timeout);
@@ -216,6 +276,10 @@ impl Core {
         self.progress(spec);
         launch
     }
+}
+
+pub(crate) fn some_refused(refusals: Vec<Mismatch>) -> Result<(), Vec<Mismatch>> {
+    if refusals.is_empty() { Ok(()) } else { Err(refusals) }
 }
 
 impl Candidate {
@@ -259,20 +323,33 @@ pub(crate) fn unfit(
     offer: &Offer,
     pool: &Pool,
 ) -> Vec<Mismatch> {
-    let Candidate { spec, roles, rules, .. } = candidate;
+    let Candidate { spec, roles, .. } = candidate;
     let mut refusals = Vec::new();
     if !pool.has_role(roles) {
         refusals.push(Mismatch::UnfulfilledRole);
     }
-    if !region_fits(policy, spec, offer) || !rules.allow(offer, places) {
+    refusals.extend(agent_refusals(policy, now, candidate, places, offer));
+    refusals.extend(pool.lacks(&spec.resources, roles));
+    if refuses_gpus(policy, spec, pool) {
+        refusals.push(Mismatch::DeclinedScarceResources);
+    }
+    refusals
+}
+
+/// Whether the agent itself is one for these instances, whatever it has.
+pub(crate) fn agent_refusals(
+    policy: &Policy,
+    now: Timestamp,
+    candidate: &Candidate,
+    places: &Places,
+    offer: &Offer,
+) -> Vec<Mismatch> {
+    let mut refusals = Vec::new();
+    if !region_fits(policy, &candidate.spec, offer) || !candidate.rules.allow(offer, places) {
         refusals.push(Mismatch::UnfulfilledConstraint);
     }
     if policy.maintenance_mode && in_maintenance(offer, now, policy.draining) {
         refusals.push(Mismatch::AgentMaintenance);
-    }
-    refusals.extend(pool.lacks(&spec.resources, roles));
-    if refuses_gpus(policy, spec, pool) {
-        refusals.push(Mismatch::DeclinedScarceResources);
     }
     refusals
 }

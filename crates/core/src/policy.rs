@@ -13,6 +13,8 @@ pub struct Policy {
     /// From the launch to the first word of the engine.
     pub task_launch_confirm_timeout: Duration,
     pub kill_retry_timeout: Duration,
+    /// From a reservation to the first offer that shows it; then it is given up and tried anew.
+    pub task_reservation_timeout: Duration,
     /// How long a declined offer stays away.
     pub decline_offer_duration: Duration,
     pub min_revive_offers_interval: Duration,
@@ -33,6 +35,8 @@ pub struct Policy {
     /// Specs without gpus refuse offers with gpus.
     pub gpu_restricted: bool,
     pub master_region: Option<String>,
+    /// In whose name resources are reserved.
+    pub principal: Option<String>,
 }
 
 impl Default for Policy {
@@ -42,6 +46,7 @@ impl Default for Policy {
             task_launch_timeout: Duration::from_secs(300),
             task_launch_confirm_timeout: Duration::from_secs(300),
             kill_retry_timeout: Duration::from_secs(30),
+            task_reservation_timeout: Duration::from_secs(20),
             decline_offer_duration: Duration::from_secs(120),
             min_revive_offers_interval: Duration::from_secs(5),
             suppress_offers: true,
@@ -57,6 +62,7 @@ impl Default for Policy {
             draining: Duration::ZERO,
             gpu_restricted: true,
             master_region: None,
+            principal: None,
         }
     }
 }

@@ -3,16 +3,22 @@
 use std::collections::BTreeMap;
 
 use marathon_model::app::{AppSpec, Networking};
+use marathon_model::id::InstanceId;
 use marathon_model::offer::{Offer, port_count};
+use marathon_model::reservation::VolumeWish;
 use marathon_model::resources::{Amount, Amounts, Milli, PortRange, Resource, Role};
 use marathon_model::view::Mismatch;
 
+use crate::disks::Space;
 use crate::ids::Ids;
 
 /// Resources still free. Every kind is taken only from roles the app accepts, in the order of the offer.
 #[derive(Debug, Clone)]
 pub struct Pool {
+    /// What any task may take, if the role fits.
     resources: Vec<Resource>,
+    /// What was reserved for one instance, of ours or of others, and their volumes.
+    aside: Vec<Resource>,
 }
 
 impl Pool {
@@ -21,12 +27,37 @@ impl Pool {
     }
 
     pub fn of(resources: &[Resource]) -> Pool {
-        Pool { resources: resources.to_vec() }
+        let (resources, aside) = resources.iter().cloned().partition(Resource::is_common);
+        Pool { resources, aside }
+    }
+
+    pub fn set_aside(&self) -> &[Resource] {
+        &self.aside
+    }
+
+    /// What was just reserved comes back with the next offer.
+    pub fn put_aside(&mut self, more: impl Iterator<Item = Resource>) {
+        self.aside.extend(more);
+    }
+
+    /// What was reserved for this instance is not there any more.
+    pub fn drop_reserved(&mut self, id: &InstanceId) {
+        let id = id.to_string();
+        let is_its =
+            |it: &Resource| it.reserved.as_ref().and_then(|it| it.owner()).is_some_and(|(_, of)| of == id);
+        self.aside.retain(|it| !is_its(it));
+    }
+
+    /// Takes disk for volumes; some may be gone also where there is not enough.
+    pub fn take_space(&mut self, wishes: &[VolumeWish<'_>]) -> Option<Vec<Space>> {
+        crate::disks::take(&mut self.resources, wishes)
     }
 
     /// What is still there.
     pub fn into_left(self) -> Vec<Resource> {
-        self.resources
+        let Pool { mut resources, aside } = self;
+        resources.extend(aside);
+        resources
     }
 
     /// All kinds that are short, in funnel order.
@@ -112,18 +143,19 @@ impl Pool {
     pub fn take(&mut self, need: &Amounts, roles: &[Role]) -> BTreeMap<Role, Amounts> {
         let mut shares: BTreeMap<Role, Amounts> = BTreeMap::new();
         let mut left = *need;
-        for Resource { role, amount, .. } in self.resources.iter_mut().filter(|it| roles.contains(&it.role)) {
+        let ours = self.resources.iter_mut().filter(|it| roles.contains(&it.role));
+        for Resource { role, amount, disk, .. } in ours {
             let mut share = Amounts::default();
             match amount {
                 Amount::Cpus(have) => share.cpus = move_over(have, &mut left.cpus),
                 Amount::Mem(have) => share.mem = move_over(have, &mut left.mem),
-                Amount::Disk(have) => share.disk = move_over(have, &mut left.disk),
+                Amount::Disk(have) if disk.is_none() => share.disk = move_over(have, &mut left.disk),
                 Amount::Gpus(have) => {
                     let mut gpus = Milli::from_whole(left.gpus.into());
                     share.gpus = whole(move_over(have, &mut gpus));
                     left.gpus = whole(gpus);
                 }
-                Amount::Ports(_) | Amount::Other(..) => {}
+                Amount::Disk(_) | Amount::Ports(_) | Amount::Other(..) => {}
             }
             if share != Amounts::default() {
                 let sum = shares.entry(role.clone()).or_default();
@@ -222,8 +254,9 @@ fn cpus(it: &Resource) -> Option<Milli> {
 fn mem(it: &Resource) -> Option<Milli> {
     if let Amount::Mem(amount) = it.amount { Some(amount) } else { None }
 }
+/// Only of the agent's root: other disks are for volumes.
 fn disk(it: &Resource) -> Option<Milli> {
-    if let Amount::Disk(amount) = it.amount { Some(amount) } else { None }
+    if let (Amount::Disk(amount), None) = (&it.amount, &it.disk) { Some(*amount) } else { None }
 }
 fn gpus(it: &Resource) -> Option<Milli> {
     if let Amount::Gpus(amount) = it.amount { Some(amount) } else { None }

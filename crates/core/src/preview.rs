@@ -114,6 +114,8 @@ struct Play {
     extra: Extra,
     peak: Peak,
     offers: usize,
+    /// Reservations made: the next offer starts something on them.
+    reserved: usize,
     effort: usize,
 }
 
@@ -164,6 +166,7 @@ impl Play {
             extra: Extra::default(),
             peak: Peak::default(),
             offers: 0,
+            reserved: 0,
             effort: 0,
         }
     }
@@ -211,9 +214,9 @@ impl Play {
             && !self.watched.iter().any(|it| world.queue.contains(it))
     }
 
-    /// Offers every agent once, as long as something waits. `true`: something was started.
+    /// Offers every agent once, as long as something waits. `true`: something was started, or reserved to be.
     fn offer(&mut self) -> bool {
-        let started = self.to_start.len();
+        let (started, reserved) = (self.to_start.len(), self.reserved);
         let agents: Vec<AgentId> = self.core.world.view.agents.keys().cloned().collect();
         for some in agents.chunks(OFFERS) {
             let waiting = self.core.world.launchable.len();
@@ -227,7 +230,7 @@ impl Play {
             let batch = self.core.step(Event::Engine(EngineEvent::Offers(offers)), self.now);
             self.take(batch);
         }
-        started < self.to_start.len()
+        started < self.to_start.len() || reserved < self.reserved
     }
 
     fn next_offer(&mut self, seen: &AgentSeen) -> Offer {
@@ -245,6 +248,8 @@ impl Play {
         for act in batch.acts {
             match act {
                 Act::Engine(Call::Accept { operations, .. }) => {
+                    self.reserved +=
+                        operations.iter().filter(|it| matches!(it, Operation::Reserve(_))).count();
                     for launch in Operation::launches(&operations) {
                         self.to_start.push(launch.task.instance.clone());
                         if self.watched.contains(&launch.spec) {

@@ -30,6 +30,8 @@ impl Core {
                 version,
             });
             core.put_root(version);
+            core.world.view.began = version;
+            core.world.write(Write::Began(version));
         }
         core.resume();
         let batch = core.finish();
@@ -49,7 +51,16 @@ impl Core {
                 self.world.hold(&id);
                 self.world.timers.set(Timer::Delay(id.clone()), now.tick + left.min(delay.current));
             }
+            if app.spec.is_none()
+                && !app.instances.is_empty()
+                && app.instances.values().all(|it| it.is_condemned())
+            {
+                self.world.terminated.insert(id.clone());
+            }
             for it in app.instances.values() {
+                if it.reservation.as_ref().is_some_and(|it| it.is_new()) {
+                    self.watch_reservation(&it.id);
+                }
                 match it.condition {
                     Condition::Provisioned => {
                         let at = now.tick + self.policy.task_launch_confirm_timeout;
@@ -133,6 +144,7 @@ fn load(world: &mut World, saved: Vec<Write>) {
             Write::Failed(it) => failed.push(it),
             Write::Failure(failure) => world.app_mut(&failure.spec).failure = Some(failure.clone()),
             Write::Delay { app, delay } => world.app_mut(&app).delay = Some(delay),
+            Write::Began(at) => world.view.began = at,
             Write::Framework(framework) => world.view.framework = Some(framework),
             // Removals leave nothing behind to load.
             _ => {}

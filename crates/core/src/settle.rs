@@ -96,8 +96,8 @@ impl Core {
     /// A removed app: everything goes, then it is gone.
     fn wind_down(&mut self, id: &SpecId) {
         let Some(app) = self.world.app(id) else { return };
-        let ending = self.world.index.get(id).map_or(0, |it| it.ending.len());
-        if ending < app.instances.len() {
+        let given_up = self.world.index.get(id).map_or(0, |it| it.ending.len() - it.stopped.len());
+        if given_up < app.instances.len() {
             let all: Vec<InstanceId> = app
                 .instances
                 .values()
@@ -105,16 +105,22 @@ impl Core {
                 .map(|it| it.id.clone())
                 .collect();
             for instance in all {
-                self.retire(&instance);
+                self.decommission(&instance);
                 // No strategy says how long to wait for what is lost.
                 if self.world.instance(&instance).is_some_and(|it| it.condition.is_unreachable()) {
                     self.expunge(&instance);
                 }
             }
         }
-        let Some(app) = self.world.app(id) else { return };
-        if app.instances.is_empty() && self.world.index.contains_key(id) {
+        let (Some(app), Some(index)) = (self.world.app(id), self.world.index.get(id)) else { return };
+        let (left, condemned) = (app.instances.len(), index.condemned.len());
+        if left == 0 {
             self.world.index.remove(id);
+        }
+        // What agents keep of it is removed when they offer it; the app has ended before that.
+        let ended_before = self.world.terminated.contains(id);
+        if left == condemned && !ended_before {
+            self.world.terminated.insert(id.clone());
             self.reset_delay(id);
             self.world.dirty.remove(id);
             if self.world.app(id).is_some_and(|it| it.failure.is_some()) {
@@ -122,6 +128,9 @@ impl Core {
                 self.world.write(Write::FailureGone(id.clone()));
             }
             self.world.publish(What::AppTerminated { app: id.clone() });
+        }
+        if left == 0 {
+            self.world.terminated.remove(id);
         }
     }
 
@@ -149,7 +158,14 @@ impl Core {
             return;
         }
         let ended: Vec<Uuid> = index.old_unready.intersection(&index.waiting).copied().collect();
-        self.retire_uuids(&spec.id, ended);
+        for uuid in ended {
+            let id = InstanceId { spec: spec.id.clone(), uuid };
+            match self.world.instance(&id).cloned() {
+                // It starts anew on what it owns.
+                Some(it) if it.reservation.is_some() => self.reschedule(&it, spec),
+                _ => self.retire(&id),
+            }
+        }
     }
 
     /// Old instances given up as lost are not wanted back: they would come on top of the new ones.
@@ -225,7 +241,15 @@ impl Core {
         }
         let Some(index) = self.world.index.get(&spec.id) else { return };
         let set = if serving { &index.old_serving } else { &index.old_unready };
-        let chosen: Vec<Uuid> = set.iter().take(count as usize).copied().collect();
+        let Some(app) = self.world.app(&spec.id) else { return };
+        // One that owns volumes and is out of reach cannot be replaced by another: it is waited for.
+        let waited_for = |uuid: &Uuid| {
+            app.instances
+                .get(uuid)
+                .is_some_and(|it| it.reservation.is_some() && it.condition.is_unreachable())
+        };
+        let chosen = set.iter().filter(|it| !waited_for(it)).take(count as usize);
+        let chosen: Vec<Uuid> = chosen.copied().collect();
         self.retire_uuids(&spec.id, chosen);
     }
 }

@@ -12,6 +12,8 @@ pub enum Timer {
     Launch(InstanceId),
     /// A kill that nobody confirmed.
     Kill(InstanceId),
+    /// A reservation that no offer has shown.
+    Reservation(InstanceId),
     /// An unreachable instance whose strategy takes its next step.
     Unreachable(InstanceId),
     /// The end of a backoff delay.
@@ -30,6 +32,7 @@ impl Timer {
         match self {
             Timer::Launch(_) => "launch timeout",
             Timer::Kill(_) => "kill retry",
+            Timer::Reservation(_) => "reservation timeout",
             Timer::Unreachable(_) => "unreachable strategy",
             Timer::Delay(_) => "backoff delay",
             Timer::Health(..) => "health check",
@@ -99,6 +102,7 @@ impl Timers {
     pub fn forget(&mut self, id: &InstanceId, checks: usize) {
         self.clear(&Timer::Launch(id.clone()));
         self.clear(&Timer::Kill(id.clone()));
+        self.clear(&Timer::Reservation(id.clone()));
         self.clear(&Timer::Unreachable(id.clone()));
         self.clear(&Timer::Readiness(id.clone()));
         for check in 0..checks {

@@ -196,6 +196,7 @@ mod tests {
             task: None,
             health: Vec::new(),
             ready: true,
+            reservation: None,
         })
     }
 

@@ -54,6 +54,10 @@ pub struct World {
     pub itineraries: BTreeMap<DeploymentId, Itinerary>,
     /// Deployments whose guard is broken, with the reason; they end with the step that is being taken.
     pub broken: Vec<(DeploymentId, String)>,
+    /// Apps with something on an agent that is to be removed.
+    pub condemned: BTreeSet<SpecId>,
+    /// Removed apps of which no more than that is left.
+    pub terminated: BTreeSet<SpecId>,
     /// For each deployment, an action of its present step (by number) that was not done when last looked at.
     /// A hint of where to look first; nothing depends on it.
     pub holdups: BTreeMap<DeploymentId, usize>,
@@ -145,6 +149,8 @@ impl World {
         let app = self.app_mut(&spec.id);
         app.history.push_back((spec.version, Some(spec.clone())));
         app.spec = Some(spec.clone());
+        self.terminated.remove(&spec.id);
+        let app = self.app_mut(&spec.id);
         if app.delay.is_some_and(|it| it.config != spec.config) {
             app.delay = None;
             self.release(&spec.id);
@@ -236,7 +242,9 @@ impl World {
         }
         let waits = index.waiting.len();
         self.demand_grew |= waited < waits;
+        let condemned = !index.condemned.is_empty();
         self.set_queued(&id.spec, waits > 0);
+        self.set_condemned(&id.spec, condemned);
         if durable {
             self.write(Write::Instance(instance.clone()));
             if announced {
@@ -258,8 +266,9 @@ impl World {
             if let Some(app) = self.view.apps.get(&id.spec) {
                 index.replace(app, Some(&before), None);
             }
-            let waits = !index.waiting.is_empty();
+            let (waits, condemned) = (!index.waiting.is_empty(), !index.condemned.is_empty());
             self.set_queued(&id.spec, waits);
+            self.set_condemned(&id.spec, condemned);
         }
         self.end_health_kill(id);
         if let Some(task) = &before.task {
@@ -289,6 +298,15 @@ impl World {
         }
     }
 
+    /// What is to be removed has to be offered first, so it makes demand for offers.
+    fn set_condemned(&mut self, id: &SpecId, condemned: bool) {
+        if !condemned {
+            self.condemned.remove(id);
+        } else if self.condemned.insert(id.clone()) {
+            self.demand_grew = true;
+        }
+    }
+
     fn set_queued(&mut self, id: &SpecId, waits: bool) {
         if waits {
             if !self.queue.contains(id) {
@@ -309,10 +327,11 @@ impl World {
         let Some(app) = self.view.apps.get(id) else { return };
         let tally = tally(app.instances.values(), app.spec.as_ref().map(|it| it.config));
         let index = crate::index::index(app);
-        let waits = !index.waiting.is_empty();
+        let (waits, condemned) = (!index.waiting.is_empty(), !index.condemned.is_empty());
         self.index.insert(id.clone(), index);
         self.app_mut(id).tally = tally;
         self.set_queued(id, waits);
+        self.set_condemned(id, condemned);
     }
 
     pub fn put_deployment(&mut self, deployment: Deployment) {

@@ -74,7 +74,7 @@ fn collect(http: &Http) -> Vec<(String, Figure)> {
         ("mesos.offer-operations.launch", counters.tasks_launched),
         // Not told apart from the launches of apps.
         ("mesos.offer-operations.launch-group", 0),
-        ("mesos.offer-operations.reserve", 0),
+        ("mesos.offer-operations.reserve", counters.reservations),
         ("mesos.task.oom.memory-limit-exceeded", counters.out_of_memory),
     ] {
         add(name, "", Figure::Counter(value));

@@ -163,6 +163,7 @@ fn instance() -> Instance {
         task: Some(task),
         health: Vec::new(),
         ready: true,
+        reservation: None,
     }
 }
 

@@ -25,6 +25,7 @@ use marathon_model::offer::{Attribute, Call, CheckResult, EngineEvent, IpAddress
 use marathon_model::resources::Role;
 use marathon_model::time::{Now, Tick};
 
+use crate::kept::Kept;
 use crate::ledger::Pools;
 use crate::pod::Start;
 use crate::task::{Stage, Task};
@@ -64,6 +65,11 @@ pub enum Effect {
     Sweep(TaskId),
     /// The task is forgotten by everybody; its private files can go.
     Clean(TaskId),
+    /// What is reserved has changed.
+    Save(Kept),
+    CreateVolume(String),
+    /// With its data.
+    RemoveVolume(String),
 }
 
 /// Begin to carry out the checks of a task.
@@ -108,6 +114,7 @@ pub struct Agent {
     offers: BTreeMap<OfferId, Made>,
     /// By role: what was declined, and until when it stays away.
     declined: BTreeMap<Role, Declined>,
+    kept: Kept,
     suppressed: bool,
     subscribed: bool,
     again: bool,
@@ -118,20 +125,24 @@ pub struct Agent {
 struct Made {
     role: Role,
     pools: Pools,
+    /// Reserved resources that no task uses.
+    kept: Kept,
 }
 
 struct Declined {
     until: Tick,
     pools: Pools,
+    kept: Kept,
 }
 
 impl Agent {
-    pub fn new(about: About) -> Agent {
+    pub fn new(about: About, kept: Kept) -> Agent {
         Agent {
             about,
             tasks: BTreeMap::new(),
             offers: BTreeMap::new(),
             declined: BTreeMap::new(),
+            kept,
             suppressed: false,
             subscribed: false,
             again: false,

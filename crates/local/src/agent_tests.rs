@@ -91,6 +91,7 @@ pub fn launch(text: &str) -> Launch {
         secrets: BTreeMap::new(),
         containers: Vec::new(),
         volumes: Vec::new(),
+        reserved: Vec::new(),
     }
 }
 
@@ -138,7 +139,13 @@ impl Desk {
             seed: 7,
         };
         let (offer, update) = (OfferId::new("none"), BTreeMap::new());
-        Desk { agent: Agent::new(about), seconds: 0, busy: Vec::new(), offer, update }
+        Desk {
+            agent: Agent::new(about, crate::kept::Kept::default()),
+            seconds: 0,
+            busy: Vec::new(),
+            offer,
+            update,
+        }
     }
 
     fn one() -> Desk {
@@ -221,6 +228,9 @@ impl Desk {
                 if again { "subscribed again" } else { "subscribed" }.to_owned()
             }
             Effect::Tell(EngineEvent::Disconnected) => "disconnected".to_owned(),
+            Effect::Save(_) => "save".to_owned(),
+            Effect::CreateVolume(id) => format!("make volume {id}"),
+            Effect::RemoveVolume(id) => format!("remove volume {id}"),
             Effect::Tell(EngineEvent::Offers(offers)) => {
                 let show = |offer: &Offer| {
                     let one = |it: &marathon_model::resources::Resource| {

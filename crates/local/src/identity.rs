@@ -32,7 +32,8 @@ impl Identity {
     }
 }
 
-fn store(path: &Path, content: &[u8]) -> io::Result<()> {
+/// Replaces a file as a whole, durably.
+pub fn store(path: &Path, content: &[u8]) -> io::Result<()> {
     let draft = path.with_extension("new");
     let mut file = fs::File::create(&draft)?;
     file.write_all(content)?;

@@ -58,6 +58,12 @@ pub struct Pool {
 }
 
 impl Pool {
+    fn of(amount: &Amount) -> Pool {
+        let mut pool = Pool::default();
+        pool.add(amount);
+        pool
+    }
+
     fn add(&mut self, amount: &Amount) {
         match amount {
             Amount::Cpus(n) => self.scalars.cpus = self.scalars.cpus + *n,
@@ -108,7 +114,8 @@ impl Pools {
     pub fn without<'a>(&self, tasks: impl Iterator<Item = &'a Launch>) -> Pools {
         let mut used: BTreeMap<&str, Scalars> = BTreeMap::new();
         let mut ports: Vec<u16> = Vec::new();
-        for task in tasks {
+        // What a task has of a reservation was never free.
+        for task in tasks.filter(|it| it.reserved.is_empty()) {
             let whole = task.shares.is_empty().then_some((&task.role, &task.resources));
             for (role, amounts) in task.shares.iter().chain(whole) {
                 let sum = used.entry(role).or_default();
@@ -132,6 +139,37 @@ impl Pools {
         }
         left.remove_ports(ports);
         left
+    }
+
+    /// What reservations leave of it. They are made of what is nobody's.
+    pub fn without_kept(&mut self, kept: &[Resource]) {
+        let Some(pool) = self.0.get_mut(ANY_ROLE) else { return };
+        for resource in kept {
+            let taken = Pool::of(&resource.amount);
+            pool.scalars = pool.scalars.minus(taken.scalars);
+            for range in taken.ports {
+                pool.ports = cut_range(&pool.ports, range);
+            }
+        }
+    }
+
+    /// Takes resources that are nobody's; none of them where some are missing.
+    pub fn take_any(&mut self, resources: &[Resource]) -> bool {
+        let Some(pool) = self.0.get_mut(ANY_ROLE) else { return false };
+        let mut left = pool.clone();
+        for resource in resources {
+            let taken = Pool::of(&resource.amount);
+            if taken.scalars.exceeds(left.scalars) || !taken.ports.iter().all(|it| covered(*it, &left.ports))
+            {
+                return false;
+            }
+            left.scalars = left.scalars.minus(taken.scalars);
+            for range in taken.ports {
+                left.ports = cut_range(&left.ports, range);
+            }
+        }
+        *pool = left;
+        true
     }
 
     pub fn remove_ports(&mut self, mut ports: Vec<u16>) {
@@ -205,7 +243,7 @@ fn cut(ranges: &[PortRange], ports: &[u16]) -> Vec<PortRange> {
 }
 
 /// The ranges without another one.
-fn cut_range(ranges: &[PortRange], gone: PortRange) -> Vec<PortRange> {
+pub fn cut_range(ranges: &[PortRange], gone: PortRange) -> Vec<PortRange> {
     let mut left = Vec::with_capacity(ranges.len() + 1);
     for range in ranges {
         let (first, end) = (u32::from(range.first), u32::from(range.last) + 1);
@@ -225,7 +263,7 @@ fn push(ranges: &mut Vec<PortRange>, first: u32, end: u32) {
 }
 
 /// Sorts ranges and joins those that touch.
-fn merge(mut ranges: Vec<PortRange>) -> Vec<PortRange> {
+pub fn merge(mut ranges: Vec<PortRange>) -> Vec<PortRange> {
     ranges.sort_unstable();
     let mut merged: Vec<PortRange> = Vec::with_capacity(ranges.len());
     for range in ranges {

@@ -7,7 +7,7 @@
 //! ```
 //! `agent` decides (what to offer, what to tell, what to kill) and does no IO; `shell` is the thread
 //! around it. Tasks belong to the keeper, a process that outlives this one; what must be known of a
-//! task after a restart lies with it. Nothing else is stored here except the agent's identity.
+//! task after a restart lies with it. Stored here are the agent's identity, what is reserved, and volumes.
 //!
 //! Differences from a Mesos agent that users can see:
 //! - A plain process gets to `TASK_RUNNING` without `TASK_STARTING` before it.
@@ -24,10 +24,12 @@ mod boxed;
 mod cache;
 mod checks;
 mod config;
+mod durable;
 mod fetch;
 #[cfg(test)]
 mod fetch_tests;
 mod identity;
+mod kept;
 mod ledger;
 mod link;
 mod outcome;
@@ -180,7 +182,8 @@ fn connect(
     }
     let identity = Identity::of(&config.dir).map_err(folder(&config.dir))?;
     let seed = identity::random().map_err(folder(&config.dir))?;
-    let agent = Agent::new(about(&config, &identity, seed));
+    let kept = durable::load(&places).map_err(folder(&config.dir))?;
+    let agent = Agent::new(about(&config, &identity, seed), kept);
     let config = Arc::new(config);
     let prepare = Arc::new(Prepare {
         config: config.clone(),

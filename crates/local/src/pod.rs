@@ -102,6 +102,7 @@ impl Member {
             secrets: pod.secrets.clone(),
             containers: Vec::new(),
             volumes: Vec::new(),
+            reserved: pod.reserved.clone(),
         }
     }
 

@@ -93,6 +93,9 @@ impl Prepare {
     ) -> Result<Process, String> {
         let launch = &start.launch;
         let mut volumes = volumes::of(start, &self.places)?;
+        let whole = start.member.as_ref().map_or(launch, |it| &it.pod);
+        let shared = volumes::is_shared(whole);
+        crate::durable::give_to(&self.places, whole, identity.as_ref(), shared)?;
         let values = Values::ask(&*self.config.secrets, self.sources(start, &volumes))?;
         let image = launch.container.as_ref().and_then(|it| Some((it, it.docker.as_ref()?)));
         let mut network = None;

@@ -5,6 +5,7 @@
 //! <sandbox>/containers/<name>/ that of a container of a pod, see `pod`
 //! <private>/<task>/           what the engine needs for it and others must not read, see `private`
 //! <dir>/cache/                fetched files that several tasks use
+//! <dir>/volumes/              persistent volumes, see `durable`
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -83,12 +84,18 @@ impl Places {
         self.dir.join("cache")
     }
 
+    pub fn volumes(&self) -> PathBuf {
+        self.dir.join("volumes")
+    }
+
     /// Makes the folders that all tasks share. Only the engine looks into `tasks`; into sandboxes
     /// their owners must come.
     pub fn create(&self) -> io::Result<()> {
         let make = |path: &Path, mode: u32| fs::DirBuilder::new().recursive(true).mode(mode).create(path);
         make(&self.dir, 0o755)?;
         make(&self.sandboxes(), 0o755)?;
+        // Passable, so that each volume is reached by its owner; to be listed by nobody else.
+        make(&self.volumes(), 0o711)?;
         private::claim(&self.private)?;
         make(&self.cache(), 0o700)
     }

@@ -20,7 +20,9 @@ use tokio::task::AbortHandle;
 
 use crate::agent::{Agent, Effect, Input, Watch};
 use crate::checks::Checker;
+use crate::durable;
 use crate::fetch::Fetcher;
+use crate::kept::Kept;
 use crate::link::{Connector, Link};
 use crate::pod::{Start, whole};
 use crate::ports::Listening;
@@ -80,6 +82,10 @@ pub struct Work {
     /// When old sandboxes were last looked for, and whether tasks have ended since.
     collected: Option<Instant>,
     collect_soon: bool,
+    /// What is reserved, not stored yet.
+    unsaved: Option<Kept>,
+    /// Data of volumes is to be removed.
+    sweep_soon: bool,
 }
 
 impl Default for Work {
@@ -96,6 +102,9 @@ impl Default for Work {
             backlog: VecDeque::new(),
             collected: None,
             collect_soon: true,
+            unsaved: None,
+            // A server that was killed may have left some.
+            sweep_soon: true,
         }
     }
 }
@@ -222,6 +231,7 @@ impl Shell {
         let now = self.now();
         self.agent.settle(now, &mut || self.work.listening.now(), &mut effects);
         effects.into_iter().for_each(|it| self.apply(it));
+        self.save();
         self.hand_over();
         self.send_events()?;
         self.collect();
@@ -250,6 +260,18 @@ impl Shell {
                         tracing::warn!(%task, %error, "a container may be left over");
                     }
                 });
+            }
+            Effect::Save(kept) => self.work.unsaved = Some(kept),
+            Effect::CreateVolume(id) => {
+                if let Err(error) = durable::create(&self.prepare.places, &id) {
+                    tracing::error!(volume = id, %error, "cannot make a volume; tasks that need it will not start");
+                }
+            }
+            Effect::RemoveVolume(id) => {
+                if let Err(error) = durable::discard(&self.prepare.places, &id) {
+                    tracing::error!(volume = id, %error, "cannot remove a volume");
+                }
+                self.work.sweep_soon = true;
             }
             Effect::Clean(task) => {
                 let _ = fs::remove_dir_all(self.prepare.places.private(&task));
@@ -283,6 +305,20 @@ impl Shell {
             }
         }
         Ok(())
+    }
+
+    /// Before anybody hears of it. A failure is tried again with whatever comes next.
+    fn save(&mut self) {
+        if let Some(kept) = &self.work.unsaved {
+            match durable::save(&self.prepare.places, kept) {
+                Ok(()) => self.work.unsaved = None,
+                Err(error) => tracing::error!(%error, "cannot store what is reserved"),
+            }
+        }
+        if std::mem::take(&mut self.work.sweep_soon) {
+            let prepare = self.prepare.clone();
+            self.runtime.spawn_blocking(move || durable::sweep(&prepare.places));
+        }
     }
 
     // ---- starts ----

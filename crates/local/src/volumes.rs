@@ -22,7 +22,8 @@ use crate::secrets::{Values, source_of};
 /// All volumes of what is started. Those that live and end with a pod lie on this machine like any other.
 pub fn of(start: &Start, places: &Places) -> Result<Vec<Volume>, String> {
     let Some(member) = &start.member else {
-        return Ok(start.launch.container.iter().flat_map(|it| &it.volumes).cloned().collect());
+        let volumes = start.launch.container.iter().flat_map(|it| &it.volumes);
+        return volumes.map(|it| on_disk(it, &start.launch, places)).collect();
     };
     let one = |mount: &marathon_model::pod::Mount| {
         let volume = member.pod.volumes.iter().find(|it| it.name == mount.volume);
@@ -35,19 +36,26 @@ pub fn of(start: &Start, places: &Places) -> Result<Vec<Volume>, String> {
             }
             PodVolumeSource::Host { path } => VolumeSource::Host { host_path: path.clone() },
             PodVolumeSource::Secret { secret } => VolumeSource::Secret { secret: secret.clone() },
-            PodVolumeSource::Persistent { kind, size, max_size, profile, constraints } => {
-                VolumeSource::Persistent {
-                    kind: *kind,
-                    size: *size,
-                    max_size: *max_size,
-                    profile: profile.clone(),
-                    constraints: constraints.clone(),
-                }
-            }
+            PodVolumeSource::Persistent { .. } => persistent(&member.pod, &volume.name, places)?,
         };
         Ok(Volume { container_path: mount.path.clone(), read_only: mount.read_only == Some(true), source })
     };
     member.container().mounts.iter().map(one).collect()
+}
+
+/// A persistent volume of an app is a folder of this machine, too.
+fn on_disk(volume: &Volume, launch: &Launch, places: &Places) -> Result<Volume, String> {
+    let VolumeSource::Persistent { .. } = &volume.source else { return Ok(volume.clone()) };
+    let source = persistent(launch, &volume.container_path, places)?;
+    Ok(Volume { source, ..volume.clone() })
+}
+
+fn persistent(launch: &Launch, name: &str, places: &Places) -> Result<VolumeSource, String> {
+    let path = crate::durable::of_launch(places, launch, name);
+    let path = path.ok_or_else(|| {
+        format!("Failed to provide the volume '{name}': nothing was reserved for it on this machine")
+    })?;
+    Ok(VolumeSource::Host { host_path: path.to_string_lossy().into_owned() })
 }
 
 /// Sources of the secrets among them.
@@ -62,9 +70,7 @@ pub fn secrets<'a>(start: &'a Start, volumes: &'a [Volume]) -> impl Iterator<Ite
 /// the containers have several users, or users that only their images know, everybody may write, as there is no
 /// one to give them to.
 pub fn make_ephemeral(pod: &Launch, places: &Places, owner: Option<&Identity>) -> io::Result<()> {
-    let mut users = pod.containers.iter().map(|it| &it.user);
-    let first = users.next();
-    let shared = users.any(|it| Some(it) != first) || pod.containers.iter().any(|it| it.image.is_some());
+    let shared = is_shared(pod);
     for volume in pod.volumes.iter().filter(|it| it.source == PodVolumeSource::Ephemeral) {
         let path = places.pod_volume(&pod.task, &volume.name);
         if path.exists() {
@@ -78,6 +84,13 @@ pub fn make_ephemeral(pod: &Launch, places: &Places, owner: Option<&Identity>) -
         }
     }
     Ok(())
+}
+
+/// Whether containers of a pod run as several users, or as users that only their images know.
+pub fn is_shared(pod: &Launch) -> bool {
+    let mut users = pod.containers.iter().map(|it| &it.user);
+    let first = users.next();
+    users.any(|it| Some(it) != first) || pod.containers.iter().any(|it| it.image.is_some())
 }
 
 /// Writes secrets to files of the private folder, which then are volumes like others.
@@ -139,7 +152,10 @@ fn link_one(Volume { container_path, read_only: _, source }: &Volume, sandbox: &
             std::os::unix::fs::symlink(host, link).map_err(told)
         }
         VolumeSource::Secret { .. } => Err("its value is not here".to_owned()),
-        VolumeSource::Persistent { .. } => Err("the embedded engine has no persistent volumes".to_owned()),
+        VolumeSource::Persistent { .. } => Err("nothing was reserved for it".to_owned()),
+        VolumeSource::External { provider, .. } if provider == "csi" => {
+            Err("the embedded engine has no CSI plugins".to_owned())
+        }
         VolumeSource::External { .. } => {
             Err("external volumes need a task with an image and a Docker volume driver".to_owned())
         }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{AgentId, InstanceId, SpecId, TaskId};
 use crate::offer::{Attribute, CheckResult, IpAddress, TaskState};
+use crate::reservation::Reservation;
 use crate::resources::{Amounts, Role};
 use crate::time::Timestamp;
 
@@ -37,6 +38,9 @@ pub struct Instance {
     /// Passed the readiness check of its version (or there is none and it runs).
     #[serde(default)]
     pub ready: bool,
+    /// What its agent keeps for it. Then it belongs to this agent and is never placed on another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reservation: Option<Arc<Reservation>>,
 }
 
 /// The machine an instance was placed on, as its offer described it.
@@ -228,9 +232,19 @@ impl Instance {
         self.goal == Goal::Running && (self.condition == Condition::Scheduled || self.condition.is_terminal())
     }
 
-    /// Nothing is left of it in the cluster, as far as we know.
+    /// Nothing of it runs in the cluster, as far as we know.
     pub fn is_over(&self) -> bool {
         self.condition == Condition::Scheduled || self.condition.is_terminal()
+    }
+
+    /// Given up, and only what its agent keeps for it is still to be removed.
+    pub fn is_condemned(&self) -> bool {
+        self.goal == Goal::Decommissioned && self.reservation.is_some() && self.is_over()
+    }
+
+    /// Stopped, and what its agent keeps for it waits for the next start.
+    pub fn is_parked(&self) -> bool {
+        self.goal == Goal::Stopped && self.reservation.is_some() && self.is_over()
     }
 }
 

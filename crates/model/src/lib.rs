@@ -3,7 +3,7 @@
 //! ```text
 //! id  time  resources                       values
 //! app  pod  group  update                   what a user asks for
-//! offer  instance                           what the cluster has and runs
+//! offer  instance  reservation              what the cluster has, runs and keeps
 //! event ─► (core) ─► write, act, notice     what happens and what follows
 //! view  explain                             everything at one moment, as GET requests read it
 //! ```
@@ -25,6 +25,7 @@ pub mod notice;
 pub mod offer;
 pub mod pod;
 pub mod preview;
+pub mod reservation;
 pub mod resources;
 pub mod time;
 pub mod update;

@@ -145,6 +145,10 @@ pub struct Launch {
     /// The volumes that the containers of a pod mount.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub volumes: Vec<PodVolume>,
+    /// What was reserved for the instance, its volumes included, exactly as the offer listed it. The task takes
+    /// everything from here, and `shares` is empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reserved: Vec<Resource>,
 }
 
 /// One container of a pod.

@@ -34,6 +34,8 @@ pub struct View {
     /// Oldest first.
     pub root_versions: Vector<Timestamp>,
     pub framework: Option<FrameworkId>,
+    /// When this state began to be kept; 0 where that is not known.
+    pub began: Timestamp,
     /// The master (or engine) we are subscribed to.
     pub master: Option<Arc<str>>,
     pub counters: Counters,
@@ -189,6 +191,7 @@ pub struct Counters {
     pub deployments: u64,
     pub deployments_dismissed: u64,
     pub tasks_launched: u64,
+    pub reservations: u64,
     pub offers_incoming: u64,
     pub offers_used: u64,
     pub offers_declined: u64,

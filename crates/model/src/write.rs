@@ -60,6 +60,9 @@ pub enum Write {
     },
     DelayGone(SpecId),
     Framework(FrameworkId),
+    /// When this state began to be kept. Reservations that are older than that were made by another one, and are not
+    /// this one's to remove.
+    Began(Timestamp),
 }
 
 /// How long an app waits before the next start after failures.

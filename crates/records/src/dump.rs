@@ -26,6 +26,7 @@ pub fn dump(view: &View) -> impl Iterator<Item = Write> + Send + use<> {
         root_version,
         root_versions,
         framework,
+        began,
         master: _,
         counters: _,
         agents: _,
@@ -47,6 +48,7 @@ pub fn dump(view: &View) -> impl Iterator<Item = Write> + Send + use<> {
     framework
         .into_iter()
         .map(Write::Framework)
+        .chain((began != Timestamp::default()).then_some(Write::Began(began)))
         .chain(roots)
         .chain(groups)
         .chain(deployments.into_iter().map(|(_, it)| Write::Deployment(it)))

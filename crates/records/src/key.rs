@@ -3,6 +3,7 @@
 //! ```text
 //! format                      which format all other records have
 //! framework                   the id the engine knows us by
+//! began                       when this state began to be kept
 //! root/<millis>               a version of the tree
 //! app<path>@<millis>          a version of an app        app/shop/cart@1700000000000
 //! group<path>@<millis>        a version of a group       group/shop@1700000000000, group/@1700000000000
@@ -25,6 +26,7 @@ use crate::RecordError;
 pub enum Key {
     Format,
     Framework,
+    Began,
     Root(Timestamp),
     App(SpecId, Timestamp),
     Group(GroupId, Timestamp),
@@ -41,6 +43,7 @@ impl fmt::Display for Key {
         match self {
             Key::Format => f.write_str("format"),
             Key::Framework => f.write_str("framework"),
+            Key::Began => f.write_str("began"),
             Key::Root(version) => write!(f, "root/{}", version.0),
             Key::App(id, version) => write!(f, "app{id}@{}", version.0),
             Key::Group(id, version) => write!(f, "group{id}@{}", version.0),
@@ -69,6 +72,7 @@ impl Key {
         let key = match kind {
             "format" if rest.is_empty() => Key::Format,
             "framework" if rest.is_empty() => Key::Framework,
+            "began" if rest.is_empty() => Key::Began,
             "root" => Key::Root(time(inner())?),
             "app" => versioned().map(|(id, version)| Key::App(id, version))?,
             "group" => versioned().map(|(id, version)| Key::Group(id, version))?,
@@ -98,6 +102,7 @@ mod tests {
         for text in [
             "format",
             "framework",
+            "began",
             "root/1700000000000",
             "app/shop/cart@1700000000000",
             "group/@0",

@@ -57,6 +57,7 @@ pub fn encode(write: &Write) -> Record {
         Write::Delay { app, delay } => (Key::Delay(app.clone()), Some(json(delay))),
         Write::DelayGone(id) => (Key::Delay(id.clone()), None),
         Write::Framework(id) => (Key::Framework, Some(json(id))),
+        Write::Began(at) => (Key::Began, Some(json(at))),
     };
     Record { key: key.to_string(), value }
 }
@@ -89,6 +90,7 @@ pub fn decode(key: &str, value: &[u8]) -> Result<Write, RecordError> {
         Key::Failure(_) => Write::Failure(Arc::new(parse(key, value)?)),
         Key::Delay(app) => Write::Delay { app, delay: parse(key, value)? },
         Key::Framework => Write::Framework(parse(key, value)?),
+        Key::Began => Write::Began(parse(key, value)?),
         // `load` takes the format record out before anything is decoded.
         Key::Format => return Err(RecordError::Kind { key: key.to_owned() }),
     };

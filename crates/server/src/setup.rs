@@ -43,6 +43,8 @@ pub fn policy(config: &Config) -> Policy {
             Behaviour::Unreserved => marathon_spec::RoleBehavior::Unreserved,
             Behaviour::Reserved => marathon_spec::RoleBehavior::Reserved,
         },
+        // The only engine there is keeps reservations for whoever asks.
+        any_role_reserves: true,
     };
     // Pace and limits protect a shared cluster; with one framework on one machine they only cost time.
     let max_instances_per_offer =
@@ -56,6 +58,7 @@ pub fn policy(config: &Config) -> Policy {
         task_launch_timeout: config.task_launch_timeout,
         task_launch_confirm_timeout: config.task_launch_confirm_timeout,
         kill_retry_timeout: config.kill_retry_timeout,
+        task_reservation_timeout: config.task_reservation_timeout,
         decline_offer_duration: config.decline_offer_duration,
         min_revive_offers_interval,
         suppress_offers: config.suppress_offers,
@@ -75,6 +78,7 @@ pub fn policy(config: &Config) -> Policy {
         draining: config.draining_seconds,
         gpu_restricted: config.gpu_restricted,
         master_region: None,
+        principal: config.mesos_authentication_principal.clone(),
     }
 }
 

@@ -33,6 +33,7 @@ pub fn same(running: &View, restored: &View, batch: &Batch) -> Found {
     ensure!(running.root_version == restored.root_version, NAME, "root version");
     ensure!(running.root_versions == restored.root_versions, NAME, "root versions");
     ensure!(running.framework == restored.framework, NAME, "framework");
+    ensure!(running.began == restored.began, NAME, "beginning");
     ensure!(running.deployments == restored.deployments, NAME, "deployments");
     ensure!(running.groups == restored.groups, NAME, "groups");
     let remembered = |it: &View| {
@@ -92,6 +93,7 @@ fn same_instance(a: &Instance, b: &Instance) -> bool {
         task,
         health,
         ready,
+        reservation,
     } = a;
     let alive = |it: &Instance| it.health.iter().map(|it| it.alive()).collect::<Vec<_>>();
     *id == b.id
@@ -104,6 +106,7 @@ fn same_instance(a: &Instance, b: &Instance) -> bool {
         && *agent == b.agent
         && *task == b.task
         && *ready == b.ready
+        && *reservation == b.reservation
         && health.len() == b.health.len()
         && alive(a) == alive(b)
 }

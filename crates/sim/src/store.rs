@@ -25,6 +25,7 @@ pub struct Store {
     failures: BTreeMap<SpecId, Arc<TaskFailure>>,
     delays: BTreeMap<SpecId, Delay>,
     pub framework: Option<FrameworkId>,
+    began: Option<Timestamp>,
 }
 
 impl Store {
@@ -76,6 +77,7 @@ impl Store {
             Write::Delay { app, delay } => drop(self.delays.insert(app, delay)),
             Write::DelayGone(id) => drop(self.delays.remove(&id)),
             Write::Framework(id) => self.framework = Some(id),
+            Write::Began(at) => self.began = Some(at),
         }
     }
 
@@ -103,6 +105,7 @@ impl Store {
         all.extend(self.failures.values().cloned().map(Write::Failure));
         all.extend(self.delays.iter().map(|(app, delay)| Write::Delay { app: app.clone(), delay: *delay }));
         all.extend(self.framework.clone().map(Write::Framework));
+        all.extend(self.began.map(Write::Began));
         all
     }
 

@@ -46,6 +46,8 @@ pub struct Rules {
     pub default_accepted_roles: Option<Vec<Role>>,
     /// `--accepted_resource_roles_default_behavior`.
     pub role_behavior: RoleBehavior,
+    /// Whether instances of the role `*` may own reservations. No Mesos master allows that; the embedded engine does.
+    pub any_role_reserves: bool,
 }
 
 /// `--enable_features`.
@@ -78,6 +80,7 @@ impl Default for Rules {
             features: Features::default(),
             default_accepted_roles: None,
             role_behavior: RoleBehavior::Any,
+            any_role_reserves: false,
         }
     }
 }
@@ -160,12 +163,17 @@ fn volumes(spec: &AppSpec) -> impl Iterator<Item = &Volume> {
 
 /// Whether a volume outside the sandbox binds the app to one writer at a time.
 fn holds_exclusive_volume(spec: &AppSpec) -> bool {
-    volumes(spec).any(|it| match &it.source {
+    volumes(spec).any(is_exclusive)
+}
+
+/// Whether a volume is an external one that only one instance of one app may use.
+pub fn is_exclusive(volume: &Volume) -> bool {
+    match &volume.source {
         VolumeSource::External { shared, provider, options, .. } => {
             !(*shared || provider == "csi" && volume::csi_is_shareable(options))
         }
         _ => false,
-    })
+    }
 }
 
 fn has_external_volume(spec: &AppSpec) -> bool {

@@ -71,7 +71,7 @@ pub fn judge(spec: &AppSpec, rules: &Rules, place: &Place<'_>, report: &mut Repo
     report.require(valid.contains(&spec.role), || {
         ("/role".to_owned(), format!("got {}, expected one of: [{}]", spec.role, valid.join(", ")))
     });
-    if spec.is_resident() && *spec.role == *ANY_ROLE {
+    if spec.is_resident() && *spec.role == *ANY_ROLE && !rules.any_role_reserves {
         let nouns = if spec.is_pod() { "pods" } else { "apps" };
         report.add("/role", format!("Resident {nouns} cannot have the role *"));
     }

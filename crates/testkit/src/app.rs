@@ -197,6 +197,7 @@ fn instance(spec: &AppSpec, number: u32, condition: Condition) -> Instance {
         task: placed.then_some(task),
         health: Vec::new(),
         ready: condition == Condition::Running,
+        reservation: None,
     }
 }
 

@@ -10,5 +10,6 @@ mod instances;
 mod pods;
 mod previews;
 mod promises;
+mod resident;
 mod restarts;
 mod rig;

@@ -36,6 +36,16 @@ pub struct Rig {
     pub mute: bool,
     pub offers: u32,
     pub cpus: u64,
+    /// What is reserved, volumes included.
+    pub kept: Vec<Resource>,
+    /// The agent on offer: its number.
+    pub agent: u32,
+    /// What was asked for in accepted offers beside launches, in words.
+    pub deeds: Vec<String>,
+    /// Tasks of an agent that is out of reach.
+    pub lost: std::collections::BTreeSet<TaskId>,
+    /// Reservations are not carried out.
+    pub forgetful: bool,
 }
 
 pub fn id(text: &str) -> SpecId {
@@ -98,6 +108,11 @@ impl Rig {
             mute: false,
             offers: 0,
             cpus: 1000,
+            kept: Vec::new(),
+            agent: 0,
+            deeds: Vec::new(),
+            forgetful: false,
+            lost: Default::default(),
         };
         rig.take(batch);
         rig.subscribe(false);
@@ -150,6 +165,7 @@ impl Rig {
             for call in std::mem::take(&mut self.calls) {
                 match call {
                     Call::Accept { operations, .. } => {
+                        operations.iter().for_each(|it| self.keep(it));
                         for launch in Operation::launches(&operations).cloned().collect::<Vec<_>>() {
                             for (task, launch) in each_task(launch) {
                                 assert!(
@@ -167,7 +183,8 @@ impl Rig {
                     Call::Kill { task, .. } => {
                         let is_meant =
                             |it: &TaskId| *it == task || TaskId { container: None, ..it.clone() } == task;
-                        let meant: Vec<_> = self.tasks.keys().filter(|it| is_meant(it)).cloned().collect();
+                        let reached = |it: &&TaskId| is_meant(it) && !self.lost.contains(it);
+                        let meant: Vec<_> = self.tasks.keys().filter(reached).cloned().collect();
                         for task in meant {
                             self.tasks.remove(&task);
                             self.say(&task, TaskState::Killed);
@@ -176,7 +193,9 @@ impl Rig {
                     Call::Revive => self.offer(),
                     Call::Reconcile(tasks) => {
                         for (task, _) in tasks {
-                            let state = if self.tasks.contains_key(&task) {
+                            let state = if self.lost.contains(&task) {
+                                TaskState::Unreachable
+                            } else if self.tasks.contains_key(&task) {
                                 TaskState::Running
                             } else {
                                 TaskState::Unknown
@@ -188,6 +207,54 @@ impl Rig {
                 }
             }
         }
+    }
+
+    /// Carries out what is not a launch.
+    fn keep(&mut self, operation: &Operation) {
+        let mut note = |what: &str, list: &[Resource]| self.deeds.push(format!("{what} {}", list.len()));
+        match operation {
+            Operation::Launch(_) => {}
+            Operation::Reserve(list) => note("reserve", list),
+            Operation::Create(list) => note("create", list),
+            Operation::Destroy(list) => note("destroy", list),
+            Operation::Unreserve(list) => note("unreserve", list),
+        }
+        if self.forgetful {
+            return;
+        }
+        let plain = |it: &Resource| Resource { disk: None, ..it.clone() };
+        match operation {
+            Operation::Launch(_) => {}
+            Operation::Reserve(list) => self.kept.extend(list.iter().cloned()),
+            Operation::Create(list) => list.iter().for_each(|it| self.exchange(&plain(it), Some(it.clone()))),
+            Operation::Destroy(list) => list.iter().for_each(|it| self.exchange(it, Some(plain(it)))),
+            Operation::Unreserve(list) => list.iter().for_each(|it| self.exchange(it, None)),
+        }
+    }
+
+    fn exchange(&mut self, old: &Resource, new: Option<Resource>) {
+        // An offer made twice may be answered twice; the second answer finds nothing.
+        let Some(at) = self.kept.iter().position(|it| it == old) else { return };
+        self.kept.remove(at);
+        self.kept.extend(new);
+    }
+
+    /// The ids of all volumes there are.
+    pub fn volumes(&self) -> Vec<String> {
+        self.kept.iter().filter_map(|it| it.volume()).map(str::to_owned).collect()
+    }
+
+    /// The agent of a task falls out of reach, or comes back.
+    pub fn lose(&mut self, task: &TaskId) {
+        self.lost.insert(task.clone());
+        self.say(task, TaskState::Unreachable);
+        self.run();
+    }
+
+    pub fn find(&mut self, task: &TaskId) {
+        self.lost.remove(task);
+        self.say(task, TaskState::Running);
+        self.run();
     }
 
     pub fn say(&mut self, task: &TaskId, state: TaskState) {
@@ -221,21 +288,40 @@ impl Rig {
         let any = |amount| Resource::new(ANY_ROLE, amount);
         let offer = Offer {
             id: OfferId::new(self.offers.to_string()),
-            agent: AgentId::new("agent"),
-            hostname: "host".into(),
+            agent: self.agent_id(),
+            hostname: self.hostname().into(),
             role: ANY_ROLE.into(),
-            resources: vec![
-                any(Amount::Cpus(Milli(self.cpus * 1000 - used))),
-                any(Amount::Mem(Milli::from_whole(1_000_000))),
-                any(Amount::Disk(Milli::from_whole(1_000_000))),
-                any(Amount::Ports(vec![PortRange { first: 31000, last: 39000 }])),
-            ],
+            resources: self
+                .idle()
+                .into_iter()
+                .chain([
+                    any(Amount::Cpus(Milli(self.cpus * 1000 - used))),
+                    any(Amount::Mem(Milli::from_whole(1_000_000))),
+                    any(Amount::Disk(Milli::from_whole(1_000_000))),
+                    any(Amount::Ports(vec![PortRange { first: 31000, last: 39000 }])),
+                ])
+                .collect(),
             attributes: Default::default(),
             region: None,
             zone: None,
             unavailability: None,
         };
         self.feed(Event::Engine(EngineEvent::Offers(vec![offer])));
+    }
+
+    /// Other agents than the first have nothing reserved.
+    fn idle(&self) -> Vec<Resource> {
+        let used: Vec<&Resource> = self.tasks.values().flat_map(|it| &it.reserved).collect();
+        let idle = self.kept.iter().filter(|it| self.agent == 0 && !used.contains(it));
+        idle.cloned().collect()
+    }
+
+    pub fn agent_id(&self) -> AgentId {
+        AgentId::new(if self.agent == 0 { "agent".to_owned() } else { format!("agent{}", self.agent) })
+    }
+
+    fn hostname(&self) -> String {
+        if self.agent == 0 { "host".to_owned() } else { format!("host{}", self.agent) }
     }
 
     pub fn end(&mut self, task: &TaskId, state: TaskState) {
@@ -287,8 +373,12 @@ impl Rig {
     }
 
     pub fn restart(&mut self) {
+        self.restart_with(policy());
+    }
+
+    pub fn restart_with(&mut self, policy: Policy) {
         let saved = live(&self.store);
-        let (core, batch) = Core::restore(saved, policy(), 99, self.now);
+        let (core, batch) = Core::restore(saved, policy, 99, self.now);
         self.core = core;
         self.calls.clear();
         self.take(batch);
@@ -331,6 +421,7 @@ pub fn live(store: &[Write]) -> Vec<Write> {
             Write::Delay { app, .. } => (format!("delay {app}"), false),
             Write::DelayGone(id) => (format!("delay {id}"), true),
             Write::Framework(_) => ("framework".to_owned(), false),
+            Write::Began(_) => ("began".to_owned(), false),
         };
         if gone {
             kept.remove(&key);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use marathon_keeper::protocol::Request;
 use marathon_model::id::TaskId;
-use marathon_model::offer::{Call, CheckResult, Operation, TaskState, UpdateId};
+use marathon_model::offer::{Call, CheckResult, TaskState, UpdateId};
 use marathon_model::time::Now;
 
 use super::{Agent, Effect, tell};
@@ -15,8 +15,7 @@ impl Agent {
     pub(super) fn call(&mut self, call: Call, now: Now, out: &mut Vec<Effect>) {
         match call {
             Call::Accept { offer, operations } => {
-                let launches = Operation::launches(&operations).cloned().collect();
-                self.accept(&offer, launches, now, out);
+                self.accept(&offer, operations, now, out);
             }
             Call::Decline { offers, hold } => {
                 for offer in offers {

@@ -358,5 +358,6 @@ pub fn launch(desk: &Desk, name: &str, command: Command) -> Launch {
         secrets: BTreeMap::new(),
         containers: Vec::new(),
         volumes: Vec::new(),
+        reserved: Vec::new(),
     }
 }

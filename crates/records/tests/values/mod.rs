@@ -425,6 +425,12 @@ impl Draw {
                 consecutive_failures: it.small(),
             }),
             ready: self.flag(),
+            reservation: self.maybe(|it| {
+                use marathon_model::reservation::{LocalVolume, Reservation, ReservationState::*};
+                let state = it.pick(&[New, Launched, Suspended]);
+                let volumes = it.some(|it| LocalVolume { name: it.arc(), uuid: it.uuid() });
+                Arc::new(Reservation { state, since: it.time(), volumes })
+            }),
         }
     }
 
@@ -507,7 +513,7 @@ impl Draw {
 
     /// Any write that stores something.
     pub fn write(&mut self) -> Write {
-        match self.0.next_u32() % 12 {
+        match self.0.next_u32() % 13 {
             0 => Write::App(Arc::new(self.app())),
             1 => Write::AppRemoved { id: self.path(), at: self.time() },
             2 => Write::Group(Arc::new(self.group())),
@@ -519,6 +525,7 @@ impl Draw {
             10 => Write::Failed(Arc::new(self.failed())),
             7 => Write::Failure(Arc::new(self.failure())),
             8 => Write::Delay { app: self.path(), delay: self.delay() },
+            11 => Write::Began(self.time()),
             _ => Write::Framework(FrameworkId::new(self.text())),
         }
     }
