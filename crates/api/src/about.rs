@@ -15,6 +15,8 @@ pub struct InfoConfig {
     pub zookeeper: ZookeeperConfig,
     pub http_port: u16,
     pub https_port: u16,
+    /// What `--http_endpoints` names, if events are posted at all.
+    pub callbacks: Option<Vec<String>>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -138,6 +140,7 @@ impl Default for InfoConfig {
             },
             http_port: 8080,
             https_port: 8443,
+            callbacks: None,
         }
     }
 }
@@ -159,6 +162,12 @@ pub fn info(
             json.key("frameworkId").string_or_null(framework.map(|it| it.as_str()));
             write_marathon(json.key("marathon_config"), &config.marathon);
             write_zookeeper(json.key("zookeeper_config"), &config.zookeeper);
+            if let Some(endpoints) = &config.callbacks {
+                json.key("event_subscriber").object(|json| {
+                    json.key("type").string("http_callback");
+                    json.key("http_endpoints").strings(endpoints.iter().map(String::as_str));
+                });
+            }
             json.key("http_config").object(|json| {
                 json.key("http_port").int(config.http_port);
                 json.key("https_port").int(config.https_port);

@@ -50,10 +50,11 @@ pub fn write(notice: &Notice, format: PlanFormat) -> Vec<u8> {
     })
 }
 
-/// The event as a frame of the stream. Lines end in CRLF, on which some consumers split.
+/// The event as a frame of the stream, without the empty line that ends it: an id may follow. Lines end
+/// in CRLF, on which some consumers split.
 pub fn frame(notice: &Notice, format: PlanFormat) -> Vec<u8> {
     let data = write(notice, format);
-    [b"event: ", notice.what.name().as_bytes(), b"\r\ndata: ", &data, b"\r\n\r\n"].concat()
+    [b"event: ", notice.what.name().as_bytes(), b"\r\ndata: ", &data, b"\r\n"].concat()
 }
 
 fn write_fields(json: &mut Json, what: &What, format: PlanFormat) {
@@ -73,6 +74,10 @@ fn write_fields(json: &mut Json, what: &What, format: PlanFormat) {
         }
         What::SchedulerReregistered { master } => json.key("master").string(master),
         What::SchedulerDisconnected => {}
+        What::CallbackAdded { client_ip, url } | What::CallbackRemoved { client_ip, url } => {
+            json.key("clientIp").string(client_ip);
+            json.key("callbackUrl").string(url.as_str());
+        }
         What::StreamAttached { remote } | What::StreamDetached { remote } => {
             json.key("remoteAddress").string(remote);
         }

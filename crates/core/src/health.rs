@@ -14,16 +14,17 @@ use marathon_model::id::InstanceId;
 use marathon_model::instance::{Condition, Health, Instance};
 use marathon_model::notice::What;
 use marathon_model::offer::{TaskState, TaskStatus};
-use marathon_model::time::Timestamp;
+use marathon_model::time::{Tick, Timestamp};
 use marathon_model::view::Readiness;
 
 use crate::Core;
+use crate::schedule::Place;
 use crate::timers::Timer;
 
-/// The first probe comes after one interval, but no later than this.
-const FIRST_PROBE_MAX: Duration = Duration::from_secs(5);
 /// How long after its own timeout a probe is given up for lost.
 const PROBE_SLACK: Duration = Duration::from_secs(5);
+/// The smallest step of time there is.
+const TICK: Duration = Duration::from_millis(1);
 /// Of the body of a readiness answer so much is kept, if any.
 const BODY_MAX: usize = 4096;
 /// At most this share of an app (and at least one) is being killed for its health at any time: one bad
@@ -46,13 +47,29 @@ impl Core {
     pub(crate) fn begin_checks(&mut self, id: &InstanceId) {
         let Some(it) = self.world.instance(id).cloned() else { return };
         let Some(spec) = self.spec_of(&it) else { return };
-        let now = self.world.now.tick;
-        for (at, check) in spec.health_checks.iter().enumerate().filter(|(_, check)| !check.by_engine()) {
-            let first = check.interval.min(FIRST_PROBE_MAX);
-            self.world.timers.set(Timer::Health(id.clone(), at as u32), now + first);
+        self.set_health_timers(&it, &spec, |place, now, _| place.first(now));
+        self.begin_readiness(&it, &spec);
+    }
+
+    /// The same for one that was running before the server was.
+    pub(crate) fn resume_checks(&mut self, id: &InstanceId) {
+        let Some(it) = self.world.instance(id).cloned() else { return };
+        let Some(spec) = self.spec_of(&it) else { return };
+        self.set_health_timers(&it, &spec, Place::resumed);
+        self.begin_readiness(&it, &spec);
+    }
+
+    fn set_health_timers(&mut self, it: &Instance, spec: &AppSpec, due: impl Fn(&Place, Tick, bool) -> Tick) {
+        for (at, check) in (0..).zip(&spec.health_checks).filter(|(_, check)| !check.by_engine()) {
+            let known = it.health.get(at as usize).is_some_and(|it| it.alive().is_some());
+            let due = due(&Place::new(&it.id, at, check.interval), self.world.now.tick, known);
+            self.world.timers.set(Timer::Health(it.id.clone(), at), due);
         }
+    }
+
+    fn begin_readiness(&mut self, it: &Instance, spec: &AppSpec) {
         if !it.ready && !spec.readiness_checks.is_empty() {
-            self.world.timers.set(Timer::Readiness(id.clone()), now);
+            self.world.timers.set(Timer::Readiness(it.id.clone()), self.world.now.tick);
         }
     }
 
@@ -64,18 +81,17 @@ impl Core {
             return;
         }
         let key = ProbeKey { task: task.id.clone(), check: ProbeCheck::Health(at) };
-        if self.probing.remove(&key) {
+        if self.probing.remove(&key).is_some() {
             // The last probe never came back.
             self.judge_health(&it, check, at, Err("no answer in time".into()));
         }
         let Some(it) = self.world.instance(id).cloned() else { return };
         let now = self.world.now.tick;
+        let next = Place::new(id, at, check.interval).next(now);
         match address(&spec, &it, check) {
             Err(cause) => {
                 self.judge_health(&it, check, at, Err(cause.into()));
-                self.world
-                    .timers
-                    .set(Timer::Health(id.clone(), at), now + check.interval.max(Duration::from_millis(1)));
+                self.world.timers.set(Timer::Health(id.clone(), at), next);
             }
             Ok((host, port)) => {
                 let kind = match &check.kind {
@@ -87,11 +103,11 @@ impl Core {
                     HealthKind::Tcp { .. } => ProbeKind::Tcp,
                     HealthKind::Command { .. } => return,
                 };
-                self.probing.insert(key.clone());
+                self.probing.insert(key.clone(), next);
                 self.world.out.acts.push(Act::Probe(Probe { key, kind, host, port, timeout: check.timeout }));
                 // A slow answer delays the next probe; an answer that never comes does not stop them.
-                let next = check.interval.max(check.timeout + PROBE_SLACK);
-                self.world.timers.set(Timer::Health(id.clone(), at), now + next);
+                let given_up = now + check.timeout + PROBE_SLACK;
+                self.world.timers.set(Timer::Health(id.clone(), at), next.max(given_up));
             }
         }
     }
@@ -116,7 +132,7 @@ impl Core {
             Ok((host, port)) => {
                 let keep_body = if check.preserve_last_response { BODY_MAX } else { 0 };
                 let kind = ProbeKind::Http { https: check.https, path: check.path.clone(), keep_body };
-                self.probing.insert(key.clone());
+                self.probing.insert(key.clone(), now);
                 self.world.out.acts.push(Act::Probe(Probe { key, kind, host, port, timeout: check.timeout }));
             }
         }
@@ -124,9 +140,7 @@ impl Core {
 
     pub(crate) fn on_probed(&mut self, result: ProbeResult) {
         let ProbeResult { key, outcome } = result;
-        if !self.probing.remove(&key) {
-            return;
-        }
+        let Some(next) = self.probing.remove(&key) else { return };
         let Some(it) = self.world.view.task(&key.task).cloned() else { return };
         let Some(spec) = self.spec_of(&it) else { return };
         let now = self.world.now.tick;
@@ -140,8 +154,12 @@ impl Core {
             ProbeCheck::Health(at) => {
                 let Some(check) = spec.health_checks.get(at as usize) else { return };
                 if it.condition == Condition::Running {
-                    let next = check.interval.max(Duration::from_millis(1));
-                    self.world.timers.set(Timer::Health(it.id.clone(), at), now + next);
+                    let next = if next > now {
+                        next
+                    } else {
+                        Place::new(&it.id, at, check.interval).from(now + TICK)
+                    };
+                    self.world.timers.set(Timer::Health(it.id.clone(), at), next);
                 }
                 if let Some(verdict) = verdict(check, outcome) {
                     self.judge_health(&it, check, at, verdict);

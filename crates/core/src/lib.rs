@@ -7,8 +7,8 @@
 //! ```
 //! No clock, no random source, no file, no async: time and seed are handed in. Reading order: `world`
 //! and `index` (the state), `edit` and `deploy` (what users change), `plan`, `guard`, `settle` and `rollout`
-//! (what follows), `place`, `reserve`, `resident`, `launch` (offers), `lifecycle`, `parts`, `health`, `backoff`
-//! (tasks), `engine`, `restore`, `preview`, `audit`.
+//! (what follows), `place`, `reserve`, `resident`, `launch` (offers), `lifecycle`, `parts`, `health`, `schedule`,
+//! `backoff` (tasks), `engine`, `restore`, `preview`, `audit`.
 //!
 //! The step is total: no input makes it fail or block. A write the store cannot confirm ends the term; the
 //! core is dropped and restored from the store, so there are no repair paths in here.
@@ -44,12 +44,14 @@ mod reserve;
 mod resident;
 mod restore;
 mod rollout;
+mod schedule;
 mod settle;
+mod subscribe;
 mod timers;
 mod victim;
 mod world;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -79,8 +81,8 @@ pub struct Core {
     world: World,
     policy: Policy,
     ids: Ids,
-    /// Probes under way.
-    probing: BTreeSet<ProbeKey>,
+    /// Probes under way, and when the ones after them are due.
+    probing: BTreeMap<ProbeKey, Tick>,
     /// What the engine was last told.
     offers_wanted: bool,
     last_revive: Option<Tick>,
@@ -101,7 +103,7 @@ impl Core {
             world,
             policy,
             ids: Ids::new(seed),
-            probing: BTreeSet::new(),
+            probing: BTreeMap::new(),
             offers_wanted: false,
             last_revive: None,
             last_served: None,
@@ -165,6 +167,8 @@ impl Core {
                 self.guard = None;
                 reply
             }
+            Command::Subscribe { url, client_ip } => self.subscribe(url, client_ip),
+            Command::Unsubscribe { url, client_ip } => self.unsubscribe(url, client_ip),
             Command::ResetDelay { app } => match self.world.queue.contains(&app) {
                 true => {
                     self.reset_delay(&app);

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use marathon_model::app::{AppSpec, UnreachableStrategy};
 use marathon_model::id::{InstanceId, TaskId};
-use marathon_model::instance::{Condition, Goal, Instance, TaskFailure};
+use marathon_model::instance::{Condition, Goal, Health, Instance, TaskFailure};
 use marathon_model::notice::What;
 use marathon_model::offer::{Call, Reason, TaskState, TaskStatus};
 use marathon_model::reservation::ReservationState;
@@ -153,6 +153,10 @@ impl Core {
             next.ready = !self.awaits_readiness(&next);
         }
         self.note_engine_health(&mut next, status);
+        if condition.is_terminal() {
+            // Nothing is known any more of what has no task.
+            next.health.fill(Health::default());
+        }
         if next == **before {
             return;
         }
@@ -172,7 +176,17 @@ impl Core {
             self.publish_status(&next, task, status);
         }
         let health_before = before.healthy();
+        let version = next.version;
         self.store(before, next, condition, status);
+        if self.world.instance(&id).is_none() && health_before.is_some() {
+            self.world.publish(What::InstanceHealthChanged { instance: id, version, healthy: None });
+            return;
+        }
+        // The engine kills for its own checks; how many die of their health at a time is counted over all.
+        let dies = condition == Condition::Killing && before.goal == Goal::Running;
+        if dies && health_before == Some(false) {
+            self.world.begin_health_kill(&id);
+        }
         if starts_running {
             self.begin_checks(&id);
         }

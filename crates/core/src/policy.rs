@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use marathon_model::callback::CallbackUrl;
 use marathon_model::deployment::GuardUpdate;
 use marathon_spec::Rules;
 
@@ -37,6 +38,8 @@ pub struct Policy {
     pub master_region: Option<String>,
     /// In whose name resources are reserved.
     pub principal: Option<String>,
+    /// Subscribers named by flags.
+    pub callbacks: Vec<CallbackUrl>,
 }
 
 impl Default for Policy {
@@ -63,6 +66,7 @@ impl Default for Policy {
             gpu_restricted: true,
             master_region: None,
             principal: None,
+            callbacks: Vec::new(),
         }
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use marathon_model::act::Batch;
 use marathon_model::app::AppSpec;
+use marathon_model::callback::Subscriber;
 use marathon_model::group::Group;
 use marathon_model::id::{GroupId, SpecId};
 use marathon_model::instance::{Condition, Goal};
@@ -21,6 +22,7 @@ impl Core {
     pub fn restore(saved: Vec<Write>, policy: Policy, seed: u64, now: Now) -> (Core, Batch) {
         let mut core = Core::empty(policy, seed, now);
         load(&mut core.world, saved);
+        core.subscribe_configured();
         if !core.world.view.groups.contains_key(&GroupId::root()) {
             let version = core.world.now.wall;
             core.world.put_group(Group {
@@ -71,7 +73,7 @@ impl Core {
                         self.world.timers.set(Timer::Launch(it.id.clone()), at);
                     }
                     Condition::Unreachable | Condition::UnreachableInactive => self.set_unreachable_timer(it),
-                    Condition::Running => self.begin_checks(&it.id),
+                    Condition::Running => self.resume_checks(&it.id),
                     Condition::Killing => {
                         if it.goal == Goal::Running && it.healthy() == Some(false) {
                             self.world.begin_health_kill(&it.id);
@@ -146,6 +148,8 @@ fn load(world: &mut World, saved: Vec<Write>) {
             Write::Delay { app, delay } => world.app_mut(&app).delay = Some(delay),
             Write::Began(at) => world.view.began = at,
             Write::Framework(framework) => world.view.framework = Some(framework),
+            Write::Callback(url) => drop(world.view.callbacks.insert(url, Subscriber::Asked)),
+            Write::EventsBegin(id) => world.view.events_begin = id,
             // Removals leave nothing behind to load.
             _ => {}
         }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use marathon_model::callback::CallbackUrl;
 use marathon_model::offer::Attribute;
 use marathon_model::resources::{ANY_ROLE, Resource, Role};
 
@@ -116,6 +117,10 @@ pub struct Config {
     pub access_control_allow_origin: Option<Vec<String>>,
     pub max_concurrent_marathon_health_checks: usize,
     pub event_stream_max_outstanding_messages: usize,
+    /// `--event_subscriber http_callback` and its `--http_endpoints`.
+    pub callbacks: Option<Vec<CallbackUrl>>,
+    pub http_event_callback_slow_consumer_timeout: Duration,
+    pub http_event_request_timeout: Duration,
 
     pub task_launch_timeout: Duration,
     pub task_launch_confirm_timeout: Duration,
@@ -308,6 +313,10 @@ impl Config {
             access_control_allow_origin: read.list("access_control_allow_origin"),
             max_concurrent_marathon_health_checks: read.size("max_concurrent_marathon_health_checks"),
             event_stream_max_outstanding_messages: read.size("event_stream_max_outstanding_messages"),
+            callbacks: callbacks(&read)?,
+            http_event_callback_slow_consumer_timeout: read
+                .millis("http_event_callback_slow_consumer_timeout"),
+            http_event_request_timeout: read.millis("http_event_request_timeout"),
             task_launch_timeout: read.millis("task_launch_timeout"),
             task_launch_confirm_timeout: read.millis("task_launch_confirm_timeout"),
             task_reservation_timeout: read.millis("task_reservation_timeout"),
@@ -358,7 +367,7 @@ impl Config {
             metrics_prometheus: read.on("metrics_prometheus"),
             given: flags.shown(),
             all: flags.all(),
-            warnings: flags.warnings.clone(),
+            warnings: warnings(&read),
         })
     }
 
@@ -452,6 +461,32 @@ fn together(read: &Reader<'_>) -> Result<(), FlagError> {
         )));
     }
     Ok(())
+}
+
+fn warnings(read: &Reader<'_>) -> Vec<String> {
+    let mut all = read.0.warnings.clone();
+    // The original starts with it, too, and posts nothing.
+    if read.text("http_endpoints").is_some() && read.text("event_subscriber").is_none() {
+        all.push("--http_endpoints has no effect without --event_subscriber http_callback".to_owned());
+    }
+    all
+}
+
+/// `None`: nothing is posted.
+fn callbacks(read: &Reader<'_>) -> Result<Option<Vec<CallbackUrl>>, FlagError> {
+    let name = "http_endpoints";
+    if read.text("event_subscriber").is_none() {
+        return Ok(None);
+    }
+    let listed = read.list(name);
+    let parse = |text: String| {
+        CallbackUrl::parse(&text).map_err(|fault| FlagError::Bad {
+            flag: name.to_owned(),
+            value: text,
+            why: fault.to_string(),
+        })
+    };
+    listed.unwrap_or_default().into_iter().map(parse).collect::<Result<_, _>>().map(Some)
 }
 
 fn accepted_roles(read: &Reader<'_>, mesos_role: &Role) -> Result<Option<Vec<Role>>, FlagError> {

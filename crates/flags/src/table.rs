@@ -210,7 +210,6 @@ const MESOS: Status = Ignored("means something to a Mesos master only, which a l
 const ZOOKEEPER: Status = Ignored("means something with --zk only, which a later release brings");
 const FOLLOWERS: Status =
     Ignored("means something with several instances only, which a later release brings");
-const CALLBACKS: Status = Ignored("HTTP callbacks arrive in a later release; /v2/events always works");
 const PUSH: Status =
     Ignored("metrics are pulled from /metrics and /metrics/prometheus; pushing arrives later");
 const THREADS: Status = Ignored("sized a thread pool of the JVM");
@@ -337,10 +336,10 @@ Http {
 }
 Events {
     "event_stream_max_outstanding_messages" SOME, Is("1024"), Same, "An event stream that lags behind by more is closed.";
-    "event_subscriber" TEXT, Unset, CALLBACKS, "http_callback: post events to --http_endpoints.";
-    "http_endpoints" LIST, Unset, CALLBACKS, "Addresses that get each event.";
-    "http_event_callback_slow_consumer_timeout" MILLIS, Unset, CALLBACKS, "Slower callbacks count as failed.";
-    "http_event_request_timeout" MILLIS, Unset, CALLBACKS, "Time limit of one callback.";
+    "event_subscriber" one_of(&["http_callback"]), Unset, Same, "http_callback: post every event to --http_endpoints and to those who subscribe at /v2/eventSubscriptions.";
+    "http_endpoints" LIST, Unset, Same, "Addresses (http or https) that get every event; needs --event_subscriber http_callback.";
+    "http_event_callback_slow_consumer_timeout" MILLIS, Is("10000"), Same, "A subscriber that takes longer to answer is given a pause, as after a failure.";
+    "http_event_request_timeout" MILLIS, Is("10000"), Same, "Time limit of one callback.";
 }
 Tasks {
     "task_launch_timeout" MILLIS, Is("300000"), Same, "A task that is not running this long after its launch is replaced.";

@@ -299,6 +299,7 @@ fn every_row_can_be_given_by_name_and_by_variable() {
                     "udp://h:1",
                     "cpus:1",
                     "vips",
+                    "http_callback",
                     "app_c",
                     "mem",
                     "rack:r1",

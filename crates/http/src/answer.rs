@@ -20,7 +20,7 @@ use crate::body::{self, Body, BodyError};
 use crate::hub::Subscription;
 use crate::reply::{EVENTS, Out};
 use crate::route::{self, Missing, Route, Verb};
-use crate::{Http, change, explain, pods, read, system};
+use crate::{Http, change, explain, pods, read, subscription, system};
 
 /// The connection a request came over.
 pub struct Peer {
@@ -133,11 +133,11 @@ impl Http {
         };
         match route {
             Route::Ping => return (system::ping(&parts.headers), parts.headers),
-            Route::Events => return self.events(parts, peer),
             _ if !self.is_ready() && !self.becomes_ready().await => {
                 let text = "The server is starting: its state is being loaded";
                 return (error::message(503, text).into(), parts.headers);
             }
+            Route::Events => return self.events(parts, peer),
             _ => {}
         }
         if let Some(out) = self.refuse_media(&route, &parts, &incoming) {
@@ -240,6 +240,7 @@ impl Http {
             Route::PodInstance(_, id, instance) => pods::kill_one(self, ask, &id, &instance).await,
             Route::Plugin(id) => error::not_found(format_args!("No plugin with this pluginId: {id}")).into(),
             Route::Plugins => Out::json(r#"{"plugins":[]}"#),
+            Route::Subscriptions(verb) => subscription::subscriptions(self, ask, verb).await,
             Route::Info => system::info(self),
             Route::Leader(verb) => system::leader(self, ask, verb),
             Route::Metrics => system::metrics(self),
@@ -270,7 +271,7 @@ impl Http {
             let subscription = Subscription {
                 remote: peer.address.to_string(),
                 types: query.all("event_type").map(str::to_owned).collect(),
-                ids: query.flag("ids", false),
+                ids: query.flag("ids", true),
                 plans: match query.get("plan-format") {
                     Some("light") => PlanFormat::Light,
                     _ => PlanFormat::Full,

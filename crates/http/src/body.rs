@@ -1,6 +1,6 @@
 //! Bodies of answers, and how bodies of requests are read.
 
-use std::io;
+use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -9,7 +9,7 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 
-use crate::hub::Stream;
+use crate::stream::Stream;
 
 /// Larger requests are refused with 413.
 pub const REQUEST_BYTES_MAX: usize = 16 << 20;
@@ -25,17 +25,17 @@ pub enum Body {
 
 impl HttpBody for Body {
     type Data = Bytes;
-    type Error = io::Error;
+    type Error = Infallible;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         match self.get_mut() {
             Body::Whole(bytes) => Poll::Ready(bytes.take().map(|it| Ok(Frame::data(it)))),
-            Body::Events(stream) => Pin::new(&mut **stream).poll_bytes(cx).map(|it| {
-                it.map(|it| it.map(Frame::data).map_err(|_| io::Error::other("the reader is too slow")))
-            }),
+            Body::Events(stream) => {
+                Pin::new(&mut **stream).poll_bytes(cx).map(|it| it.map(|it| Ok(Frame::data(it))))
+            }
         }
     }
 

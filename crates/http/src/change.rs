@@ -46,7 +46,7 @@ pub fn deployed(reply: Reply) -> Answer {
         }
         Reply::Plan(steps) => Ok(Out::json(deployment::dry_run(&steps))),
         Reply::Killed(instances) => Ok(Out::json(task::list(&instances))),
-        Reply::Done => Ok(Out::empty(StatusCode::OK)),
+        Reply::Done | Reply::Told(_) => Ok(Out::empty(StatusCode::OK)),
         Reply::Refused(refusal) => Err(refusal.into()),
     }
 }

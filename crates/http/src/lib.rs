@@ -3,14 +3,14 @@
 //! ```text
 //! serve ─► answer: who may come in, how many at a time ─► route ─► read (from the View)
 //!   │                                                          └─► change (asks the loop, waits)
-//!   └─► hub: /v2/events                                  reply: headers, CORS, gzip ◄─┘
+//!   └─► hub: /v2/events, callbacks                       reply: headers, CORS, gzip ◄─┘
 //! ```
 //! On hyper alone: the table of routes is the application, and a framework would only stand between it
 //! and the bytes. Reads take the current view, render and go; they never wait for the loop. Changes go
 //! through a bounded queue, and a full queue is an honest 503.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
@@ -28,6 +28,7 @@ mod accept;
 mod answer;
 mod auth;
 mod body;
+pub mod callback;
 mod change;
 mod explain;
 mod gzip;
@@ -42,11 +43,14 @@ mod reply;
 pub mod route;
 mod serve;
 mod stats;
+mod stream;
+mod subscription;
 mod system;
 
 /// How long a request waits for the state to be loaded before it is refused with 503.
 const LOADING_WAIT: Duration = Duration::from_secs(30);
 
+pub use callback::Callbacks;
 pub use hub::EventHub;
 pub use serve::serve;
 
@@ -130,6 +134,8 @@ pub struct Http {
     pub logging: Box<dyn Logging>,
     /// Gives the leadership up, gracefully.
     pub abdicate: Box<dyn Fn() + Send + Sync>,
+    /// Set before anything is served, if events are posted at all.
+    pub callbacks: OnceLock<Arc<Callbacks>>,
     apps: AppsCache,
     singles: SinglesCache,
     gzip: gzip::Gzip,
@@ -143,7 +149,7 @@ pub struct Http {
     ready: AtomicBool,
     loaded: tokio::sync::watch::Sender<bool>,
     began: Instant,
-    led_since: std::sync::OnceLock<Instant>,
+    led_since: OnceLock<Instant>,
 }
 
 impl Http {
@@ -168,6 +174,7 @@ impl Http {
             logging,
             abdicate,
             explain: Box::new(|_, _, _, _| None),
+            callbacks: OnceLock::new(),
             apps: AppsCache::default(),
             singles: SinglesCache::default(),
             gzip: gzip::Gzip::default(),
@@ -176,7 +183,7 @@ impl Http {
             ready: AtomicBool::new(false),
             loaded: tokio::sync::watch::Sender::new(false),
             began: Instant::now(),
-            led_since: std::sync::OnceLock::new(),
+            led_since: OnceLock::new(),
         }
     }
 

@@ -4,6 +4,7 @@
 //! those of the process.
 
 use std::fmt::Write;
+use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use marathon_api::json::Json;
 use marathon_model::offer::TaskState;
 
 use crate::Http;
+use crate::callback::Totals;
 use crate::stats::{METHODS, QUANTILES, Rates, Summary};
 
 enum Figure {
@@ -48,6 +50,8 @@ fn collect(http: &Http) -> Vec<(String, Figure)> {
     }
     let pods = view.live_apps().filter(|(_, spec)| spec.is_pod()).count();
     let counters = &view.counters;
+    let posted =
+        |of: fn(&Totals) -> &AtomicU64| http.callbacks.get().map_or(0, |it| of(&it.totals).load(Relaxed));
     for (name, value) in [
         ("apps.active", (view.live_apps().count() - pods) as u64),
         ("pods.active", pods as u64),
@@ -58,6 +62,7 @@ fn collect(http: &Http) -> Vec<(String, Figure)> {
         ("instances.launch-overdue", counters.launches_overdue),
         ("instances.inflight-kills", counters.kills_in_flight),
         ("http.event-streams.active", http.hub.readers_now() as u64),
+        ("http.event-callbacks.active", http.callbacks.get().map_or(0, |it| it.active() as u64)),
         ("http.requests.active", u64::try_from(http.stats.active.load(Relaxed)).unwrap_or(0)),
     ] {
         add(name, "", Figure::Gauge(value as f64));
@@ -66,6 +71,10 @@ fn collect(http: &Http) -> Vec<(String, Figure)> {
         ("deployments", counters.deployments),
         ("deployments.dismissed", counters.deployments_dismissed),
         ("tasks.launched", counters.tasks_launched),
+        ("http.event-streams.cut-off", http.hub.cut_off.load(Relaxed)),
+        ("http.event-callbacks.delivered", posted(|it| &it.delivered)),
+        ("http.event-callbacks.failed", posted(|it| &it.failed)),
+        ("http.event-callbacks.dropped", posted(|it| &it.dropped)),
         ("mesos.offers.incoming", counters.offers_incoming),
         ("mesos.offers.used", counters.offers_used),
         ("mesos.offers.declined", counters.offers_declined),

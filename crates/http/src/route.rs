@@ -60,6 +60,7 @@ routes! {
     Info "/v2/info" [Get];
     Leader(Verb) "/v2/leader" [Get Delete];
     Events "/v2/events" [Get];
+    Subscriptions(Verb) "/v2/eventSubscriptions" [Get Post Delete];
     /// Asks (by HEAD) whether there are pods here at all.
     PodsProbe [];
     Pods(Verb) "/v2/pods" [Get Post];
@@ -215,6 +216,7 @@ fn resource<'a>(segments: &'a [&'a str], slash: bool) -> Option<(Allow, Pick<'a>
         ["v2", "info"] => (GET, one(Route::Info)),
         ["v2", "leader"] => (Allow(&[Get, Delete]), Box::new(Route::Leader)),
         ["v2", "events"] => (GET, one(Route::Events)),
+        ["v2", "eventSubscriptions"] => (Allow(&[Get, Post, Delete]), Box::new(Route::Subscriptions)),
         ["v2", "pods"] => (Allow(&[Get, Post]), Box::new(Route::Pods)),
         ["v2", "pods", rest @ ..] => return pod(&rest.join("/")),
         ["v2", "plugins"] => (GET, one(Route::Plugins)),
@@ -448,6 +450,10 @@ mod tests {
             ("DELETE /v2/leader", "Leader(Delete)"),
             ("GET /v2/events", "Events"),
             ("POST /v2/events", "405 GET, HEAD, OPTIONS"),
+            ("GET /v2/eventSubscriptions/", "Subscriptions(Get)"),
+            ("POST /v2/eventSubscriptions", "Subscriptions(Post)"),
+            ("DELETE /v2/eventSubscriptions", "Subscriptions(Delete)"),
+            ("PUT /v2/eventSubscriptions", "405 GET, HEAD, POST, DELETE, OPTIONS"),
             ("HEAD /v2/pods", "PodsProbe"),
             ("GET /v2/pods", "Pods(Get)"),
             ("GET /v2/pods/", "Pods(Get)"),

@@ -26,11 +26,13 @@ struct Desk {
     update: BTreeMap<TaskId, UpdateId>,
 }
 
-/// `app`, or `pod.container`.
+/// `app`, or `pod.container`; with `#2` another instance of the same.
 fn task(name: &str) -> TaskId {
+    let (name, number) = name.split_once('#').unwrap_or((name, "0"));
     let (spec, container) = name.split_once('.').map_or((name, None), |(pod, it)| (pod, Some(Arc::from(it))));
     let spec = PathId::parse(spec).unwrap();
-    TaskId { instance: InstanceId { spec, uuid: uuid::Uuid::nil() }, container, incarnation: 1 }
+    let uuid = uuid::Uuid::from_u128(number.parse().unwrap());
+    TaskId { instance: InstanceId { spec, uuid }, container, incarnation: 1 }
 }
 
 /// `name`, `name!` (with an image) or `name?` (with a health check), then `@port` and `*cpus`.
@@ -218,9 +220,10 @@ impl Desk {
     }
 
     fn show(&mut self, effect: Effect) -> String {
-        let name = |id: &TaskId| match &id.container {
-            Some(container) => format!("{}.{container}", id.instance.spec.name()),
-            None => id.instance.spec.name().to_owned(),
+        let name = |id: &TaskId| match (&id.container, id.instance.uuid.as_u128()) {
+            (Some(container), _) => format!("{}.{container}", id.instance.spec.name()),
+            (None, 0) => id.instance.spec.name().to_owned(),
+            (None, number) => format!("{}#{number}", id.instance.spec.name()),
         };
         let short = |id: &str| TaskId::parse(id).map_or_else(|_| id.to_owned(), |it| name(&it));
         match effect {
@@ -475,6 +478,47 @@ fn an_unhealthy_task_is_killed() {
     desk.play("healthy a", "");
     let why = "Health check failed 2 times in a row, the last time with: refused";
     desk.play("ack a", &format!("a Killed healthy=false HealthCheckUnhealthy '{why}'"));
+}
+
+/// All are beyond what their check allows, and a quarter of eight is two.
+#[test]
+fn the_unhealthy_of_one_app_die_a_few_at_a_time() {
+    for (count, at_once) in [(1, 1), (2, 1), (4, 1), (8, 2)] {
+        let mut desk = Desk::new("cpus:8;mem:1000;ports:[1-9]", &["*"]);
+        desk.play("welcome", "subscribed, offer * cpus:8 mem:1000 ports:1-9");
+        desk.play("suppress", "");
+        let tasks: Vec<String> = (1..=count).map(|n| format!("a#{n}")).collect();
+        let each =
+            |prefix: &str| tasks.iter().map(|it| format!("{prefix}{it}")).collect::<Vec<_>>().join(", ");
+        let launches: Vec<String> = tasks.iter().map(|it| format!("{it}?")).collect();
+        desk.play(&format!("accept {}", launches.join(" ")), &each("prepare "));
+        for it in &tasks {
+            desk.play(&format!("prepared {it}"), &format!("keep: launch {it}"));
+            desk.play(&format!("started {it}"), &format!("watch {it}, {it} Running"));
+            desk.play(&format!("ack {it}"), "");
+        }
+        desk.play("wait 10", "");
+        for it in &tasks {
+            desk.play(&format!("unhealthy {it}"), &format!("{it} Running healthy=false 'refused'"));
+            desk.play(&format!("ack {it}"), "");
+        }
+        for (n, it) in tasks.iter().enumerate() {
+            let told = format!("{it} Running healthy=false 'refused'");
+            let killed = format!("{told}, unwatch {it}, keep: kill {it} 3000");
+            desk.play(&format!("unhealthy {it}"), if n < at_once { &killed } else { &told });
+        }
+        // With one of them gone it is the turn of the next that fails.
+        if let Some(next) = tasks.get(at_once).filter(|_| at_once == 1) {
+            desk.play(&format!("ack {next}"), "");
+            desk.play(&format!("ack {}", tasks[0]), &format!("{} Killing healthy=false", tasks[0]));
+            desk.play(&format!("end {} signal15", tasks[0]), "");
+            let told = format!("{next} Running healthy=false 'refused'");
+            desk.play(
+                &format!("unhealthy {next}"),
+                &format!("{told}, unwatch {next}, keep: kill {next} 3000"),
+            );
+        }
+    }
 }
 
 #[test]

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use crate::app::AppSpec;
+use crate::callback::CallbackUrl;
 use crate::deployment::{GuardUpdate, Step};
 use crate::id::{DeploymentId, GroupId, InstanceId, SpecId, TaskId};
 use crate::instance::Instance;
+use crate::notice::Notice;
 use crate::time::Timestamp;
 use crate::update::{AppEdit, GroupUpdate, PodUpdate};
 
@@ -60,6 +62,16 @@ pub enum Command {
         guard: GuardUpdate,
         command: Box<Command>,
     },
+    /// Every event goes to this address by POST from now on. Again is harmless.
+    Subscribe {
+        url: CallbackUrl,
+        client_ip: String,
+    },
+    /// An address nobody knows is no mistake.
+    Unsubscribe {
+        url: CallbackUrl,
+        client_ip: String,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -104,6 +116,8 @@ pub enum Reply {
     Plan(Vec<Step>),
     /// The instances that were told to end, as they were before.
     Killed(Vec<Arc<Instance>>),
+    /// Done, and this was said about it.
+    Told(Box<Notice>),
     Done,
     Refused(Refusal),
 }

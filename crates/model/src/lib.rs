@@ -14,6 +14,7 @@
 
 pub mod act;
 pub mod app;
+pub mod callback;
 pub mod command;
 pub mod deployment;
 pub mod event;

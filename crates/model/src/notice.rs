@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::app::{AppSpec, HealthCheck};
+use crate::callback::CallbackUrl;
 use crate::command::Origin;
 use crate::deployment::{Deployment, Step};
 use crate::id::{DeploymentId, GroupId, InstanceId, SpecId, TaskId};
@@ -34,6 +35,14 @@ pub enum What {
         master: String,
     },
     SchedulerDisconnected,
+    CallbackAdded {
+        client_ip: String,
+        url: CallbackUrl,
+    },
+    CallbackRemoved {
+        client_ip: String,
+        url: CallbackUrl,
+    },
     StreamAttached {
         remote: String,
     },
@@ -136,6 +145,8 @@ impl What {
             What::SchedulerRegistered { .. } => "scheduler_registered_event",
             What::SchedulerReregistered { .. } => "scheduler_reregistered_event",
             What::SchedulerDisconnected => "scheduler_disconnected_event",
+            What::CallbackAdded { .. } => "subscribe_event",
+            What::CallbackRemoved { .. } => "unsubscribe_event",
             What::StreamAttached { .. } => "event_stream_attached",
             What::StreamDetached { .. } => "event_stream_detached",
             What::HealthCheckAdded { .. } => "add_health_check_event",

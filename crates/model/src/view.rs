@@ -7,6 +7,7 @@ use imbl::{OrdMap, Vector};
 use uuid::Uuid;
 
 use crate::app::AppSpec;
+use crate::callback::{CallbackUrl, Subscriber};
 use crate::deployment::{Deployment, Failed};
 use crate::event::ProbeOutcome;
 use crate::group::Group;
@@ -39,6 +40,10 @@ pub struct View {
     /// The master (or engine) we are subscribed to.
     pub master: Option<Arc<str>>,
     pub counters: Counters,
+    /// Who gets every event by POST.
+    pub callbacks: OrdMap<CallbackUrl, Subscriber>,
+    /// The id of this leader's first event, above all those of earlier ones.
+    pub events_begin: u64,
     /// What each agent had to offer when last heard of, as far as known. Empty after a start.
     pub agents: OrdMap<AgentId, Arc<AgentSeen>>,
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::app::AppSpec;
+use crate::callback::CallbackUrl;
 use crate::deployment::{Deployment, Failed, Progress};
 use crate::group::Group;
 use crate::id::{DeploymentId, FrameworkId, GroupId, InstanceId, SpecId};
@@ -63,6 +64,11 @@ pub enum Write {
     /// When this state began to be kept. Reservations that are older than that were made by another one, and are not
     /// this one's to remove.
     Began(Timestamp),
+    /// Gets every event by POST.
+    Callback(CallbackUrl),
+    CallbackGone(CallbackUrl),
+    /// No event of this leader has a lower id.
+    EventsBegin(u64),
 }
 
 /// How long an app waits before the next start after failures.

@@ -331,29 +331,3 @@ async fn overrides_change_the_address_and_not_the_name() {
     stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
     assert_eq!(results.recv().await.unwrap().outcome, answered(200, "", ""));
 }
-
-/// Not a test of ours but a measurement: `cargo test -p marathon-probe --release -- --ignored --nocapture`.
-#[test]
-#[ignore = "a measurement"]
-fn cost_of_ten_thousand_checks() {
-    let server = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    let (listener, address) = server.block_on(listener());
-    server.spawn(async move {
-        while let Ok((mut stream, _)) = listener.accept().await {
-            tokio::spawn(async move { answer_ok(&mut stream).await });
-        }
-    });
-    // Its thread alone does the checks, so its processor time is their cost.
-    let client = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let time = client.block_on(async {
-        let (send, mut results) = mpsc::channel(10_000);
-        let prober = Prober::new(ProbeConfig::default(), send, Handle::current());
-        (0..10_000).for_each(|it| prober.probe(probe(it, "127.0.0.1", address.port())));
-        for _ in 0..10_000 {
-            assert_eq!(results.recv().await.unwrap().outcome, answered(200, "", ""));
-        }
-        std::fs::read_to_string("/proc/thread-self/schedstat").unwrap()
-    });
-    let nanos: u64 = time.split(' ').next().unwrap().parse().unwrap();
-    println!("10,000 checks took {} ms of processor time", nanos / 1_000_000);
-}

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use marathon_model::callback::Subscriber;
 use marathon_model::group::Group;
 use marathon_model::id::GroupId;
 use marathon_model::time::Timestamp;
@@ -29,6 +30,8 @@ pub fn dump(view: &View) -> impl Iterator<Item = Write> + Send + use<> {
         began,
         master: _,
         counters: _,
+        callbacks,
+        events_begin,
         agents: _,
     } = view.clone();
     // The present form of a group may or may not stand in its history too.
@@ -49,6 +52,10 @@ pub fn dump(view: &View) -> impl Iterator<Item = Write> + Send + use<> {
         .into_iter()
         .map(Write::Framework)
         .chain((began != Timestamp::default()).then_some(Write::Began(began)))
+        .chain((events_begin != 0).then_some(Write::EventsBegin(events_begin)))
+        .chain(
+            callbacks.into_iter().filter(|(_, it)| *it == Subscriber::Asked).map(|it| Write::Callback(it.0)),
+        )
         .chain(roots)
         .chain(groups)
         .chain(deployments.into_iter().map(|(_, it)| Write::Deployment(it)))

@@ -11,12 +11,15 @@
 //! deployment/<uuid>
 //! progress/<uuid>             how far a deployment has come
 //! failed/<uuid>               a deployment that gave up
+//! callback/<url>              gets every event by POST
+//! events                      where the ids of events begin
 //! failure<path>  delay<path>  latest failure, present delay of an app
 //! ```
 //! No path holds `@`, so the last one separates.
 
 use std::fmt;
 
+use marathon_model::callback::CallbackUrl;
 use marathon_model::id::{DeploymentId, GroupId, InstanceId, PathId, SpecId};
 use marathon_model::time::Timestamp;
 
@@ -36,6 +39,8 @@ pub enum Key {
     Failed(DeploymentId),
     Failure(SpecId),
     Delay(SpecId),
+    Callback(CallbackUrl),
+    Events,
 }
 
 impl fmt::Display for Key {
@@ -53,6 +58,8 @@ impl fmt::Display for Key {
             Key::Failed(id) => write!(f, "failed/{id}"),
             Key::Failure(id) => write!(f, "failure{id}"),
             Key::Delay(id) => write!(f, "delay{id}"),
+            Key::Callback(url) => write!(f, "callback/{}", url.as_str()),
+            Key::Events => f.write_str("events"),
         }
     }
 }
@@ -81,6 +88,11 @@ impl Key {
             "progress" => Key::Progress(deployment()?),
             "failed" => Key::Failed(deployment()?),
             "failure" => Key::Failure(path(rest)?),
+            "callback" => {
+                let url = CallbackUrl::parse(inner()).ok().filter(|it| it.as_str() == inner());
+                Key::Callback(url.ok_or_else(|| bad("URL"))?)
+            }
+            "events" if rest.is_empty() => Key::Events,
             "delay" => Key::Delay(path(rest)?),
             _ => return Err(RecordError::Kind { key: text.to_owned() }),
         };
@@ -113,6 +125,8 @@ mod tests {
             "failed/0c1e6f10-7ccb-11eb-9a1c-0242ac110002",
             "failure/shop/cart",
             "delay/shop",
+            "callback/http://u:p@a.example:80/x@y?z",
+            "events",
         ] {
             assert_eq!(Key::parse(text).unwrap().to_string(), text);
         }
@@ -133,6 +147,7 @@ mod tests {
             ("root", "the key of the stored record `root` has no legal version"),
             ("failure", "the key of the stored record `failure` has no legal path"),
             ("instance/x", "the key of the stored record `instance/x` has no legal instance id"),
+            ("callback/ftp://a", "the key of the stored record `callback/ftp://a` has no legal URL"),
             ("deployment/", "the key of the stored record `deployment/` has no legal deployment id"),
         ] {
             assert_eq!(Key::parse(text).unwrap_err().to_string(), want);

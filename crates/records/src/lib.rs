@@ -22,8 +22,8 @@ pub use key::Key;
 use std::sync::Arc;
 
 use marathon_model::write::Write;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 /// A change of one key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,8 +58,17 @@ pub fn encode(write: &Write) -> Record {
         Write::DelayGone(id) => (Key::Delay(id.clone()), None),
         Write::Framework(id) => (Key::Framework, Some(json(id))),
         Write::Began(at) => (Key::Began, Some(json(at))),
+        Write::Callback(url) => (Key::Callback(url.clone()), Some(NOTHING_MORE.to_vec())),
+        Write::CallbackGone(url) => (Key::Callback(url.clone()), None),
+        Write::EventsBegin(begin) => (Key::Events, Some(json(&Events { begin: *begin }))),
     };
     Record { key: key.to_string(), value }
+}
+
+/// A bare number that lost its last digits would still be one.
+#[derive(Serialize, Deserialize)]
+struct Events {
+    begin: u64,
 }
 
 /// The version in which something ceased to be.
@@ -89,6 +98,11 @@ pub fn decode(key: &str, value: &[u8]) -> Result<Write, RecordError> {
         Key::Failed(_) => Write::Failed(Arc::new(parse(key, value)?)),
         Key::Failure(_) => Write::Failure(Arc::new(parse(key, value)?)),
         Key::Delay(app) => Write::Delay { app, delay: parse(key, value)? },
+        Key::Callback(url) => {
+            parse::<serde::de::IgnoredAny>(key, value)?;
+            Write::Callback(url)
+        }
+        Key::Events => Write::EventsBegin(parse::<Events>(key, value)?.begin),
         Key::Framework => Write::Framework(parse(key, value)?),
         Key::Began => Write::Began(parse(key, value)?),
         // `load` takes the format record out before anything is decoded.

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use imbl::Vector;
+use marathon_model::callback::{CallbackUrl, Subscriber};
 use marathon_model::id::PathId;
 use marathon_model::time::Timestamp;
 use marathon_model::view::{App, Tally, View};
@@ -151,6 +152,10 @@ fn view(seed: u64) -> View {
         root_versions: [10, 20].into_iter().map(Timestamp).collect(),
         ..View::default()
     };
+    for (url, why) in [("http://a", Subscriber::Asked), ("http://b", Subscriber::Configured)] {
+        view.callbacks.insert(CallbackUrl::parse(url).unwrap(), why);
+    }
+    view.events_begin = 7;
     let root = Arc::new(marathon_model::group::Group {
         id: PathId::root(),
         dependencies: vec![],
@@ -212,8 +217,10 @@ fn a_dump_holds_everything_once_and_reads_back() {
     }
     let want = [
         ("app", 6),
+        ("callback", 1),
         ("delay", 3),
         ("deployment", 3),
+        ("events", 1),
         ("failure", 3),
         ("format", 1),
         ("framework", 1),

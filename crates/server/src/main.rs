@@ -24,11 +24,13 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use marathon_core::Core;
 use marathon_flags::{Config, Parsed, StoreKind};
-use marathon_http::{Asker, EventHub, Http, Refused};
+use marathon_http::{Asker, Callbacks, EventHub, Http, Refused};
 use marathon_local::Local;
 use marathon_model::act::Batch;
 use marathon_model::id::SpecId;
+use marathon_model::time::Timestamp;
 use marathon_model::view::View;
+use marathon_model::write::Write;
 use marathon_probe::Prober;
 use marathon_store::{Entry, Options, Store};
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -154,8 +156,7 @@ async fn serve(config: Config, clock: Clock, levels: log::Levels, listener: TcpL
         }
     };
     let views = Arc::new(ArcSwap::from_pointee(View::default()));
-    let begin = clock.now().wall.0.max(1).unsigned_abs().saturating_mul(1000);
-    let hub = Arc::new(EventHub::new(config.event_stream_max_outstanding_messages, begin));
+    let hub = Arc::new(EventHub::new(config.event_stream_max_outstanding_messages, 1));
     let (commands, command_inbox) = mpsc::channel::<Question>(COMMANDS_MAX);
     let abdicated = Arc::new(Notify::new());
     let policy = setup::policy(&config);
@@ -176,6 +177,16 @@ async fn serve(config: Config, clock: Clock, levels: log::Levels, listener: TcpL
     };
     let http = Arc::new(http.explaining(explain));
     http.previews.set(move |view, command| marathon_core::preview(view, &policy, command, clock.now()));
+    let callbacks = match callbacks(&config, &hub) {
+        Ok(callbacks) => callbacks,
+        Err(text) => {
+            tracing::error!("{text}");
+            return Exit::Uncaught;
+        }
+    };
+    if let Some(callbacks) = &callbacks {
+        http.callbacks.get_or_init(|| callbacks.clone());
+    }
     let (stop_http, http_stopped) = oneshot::channel::<()>();
     let listener = match tokio::net::TcpListener::from_std(listener) {
         Ok(listener) => listener,
@@ -195,11 +206,12 @@ async fn serve(config: Config, clock: Clock, levels: log::Levels, listener: TcpL
             return Exit::Uncaught;
         }
     };
+    hub.begin_at(core.view().events_begin);
     let (engine_sender, engine_inbox) = mpsc::channel(EVENTS_MAX);
     let (probe_sender, probe_inbox) = mpsc::channel(EVENTS_MAX);
     let prober = Prober::new(setup::probes(&config), probe_sender, tokio::runtime::Handle::current());
     let engine: Arc<OnceLock<Local>> = Arc::default();
-    let outside = Outside { views, hub: hub.clone(), engine: engine.clone(), prober };
+    let outside = Outside { views, hub: hub.clone(), engine: engine.clone(), prober, callbacks };
     let (stop_loop, loop_stopped) = oneshot::channel();
     let inbox =
         Inbox { commands: command_inbox, engine: engine_inbox, probes: probe_inbox, stop: loop_stopped };
@@ -316,9 +328,41 @@ fn load(config: &Config, clock: Clock) -> Result<(Store, Core, Batch), String> {
         format!("cannot read the state in {}: {}", config.data_dir.display(), chain(&error))
     })?;
     let changes = loaded.changes.into_iter().map(|it| Entry { key: it.key, value: it.value });
+    let (events_begin, writes) = events_begin(loaded.writes, clock.now().wall);
+    let record = marathon_records::encode(&events_begin);
+    let changes = changes.chain([Entry { key: record.key, value: record.value }]);
     store.commit(&changes.collect::<Vec<_>>()).map_err(|error| chain(&error))?;
-    let (core, first) = Core::restore(loaded.writes, setup::policy(config), machine::seed(), clock.now());
+    let (core, first) = Core::restore(writes, setup::policy(config), machine::seed(), clock.now());
     Ok((store, core, first))
+}
+
+/// More events than one server ever publishes.
+const EVENT_IDS: u64 = 1 << 36;
+
+/// Where the ids of this server's events begin: above all that were used before, whatever the clock says.
+/// Mostly they begin at the microsecond of the start, so that they say roughly when.
+fn events_begin(saved: Vec<Write>, now: Timestamp) -> (Write, Vec<Write>) {
+    let mut least = 1;
+    let mut rest = saved;
+    rest.retain(|it| match it {
+        Write::EventsBegin(before) => {
+            least = before.saturating_add(EVENT_IDS);
+            false
+        }
+        _ => true,
+    });
+    let begin = Write::EventsBegin(now.0.unsigned_abs().saturating_mul(1000).max(least));
+    rest.push(begin.clone());
+    (begin, rest)
+}
+
+/// Posts events, if it was asked for.
+fn callbacks(config: &Config, hub: &Arc<EventHub>) -> Result<Option<Arc<Callbacks>>, String> {
+    if config.callbacks.is_none() {
+        return Ok(None);
+    }
+    let runtime = tokio::runtime::Handle::current();
+    Callbacks::new(hub.clone(), setup::callbacks(config), runtime).map(|it| Some(Arc::new(it)))
 }
 
 async fn start_engine(

@@ -76,7 +76,9 @@ impl News {
             | What::GroupChangeFailed { .. }
             | What::UnknownInstanceTerminated { .. } => true,
             // Others say the same in other words, or nothing to act upon.
-            What::StreamAttached { .. }
+            What::CallbackAdded { .. }
+            | What::CallbackRemoved { .. }
+            | What::StreamAttached { .. }
             | What::StreamDetached { .. }
             | What::HealthCheckAdded { .. }
             | What::HealthCheckRemoved { .. }

@@ -8,6 +8,7 @@ use marathon_api::about::{InfoConfig, MarathonConfig, ZookeeperConfig};
 use marathon_core::Policy;
 use marathon_flags::{Behaviour, Config, Isolation};
 use marathon_http::Settings;
+use marathon_http::callback::Limits;
 use marathon_local::LocalConfig;
 use marathon_local::secrets::{Files, Program, Secrets};
 use marathon_model::deployment::{GuardUpdate, OnFailure};
@@ -79,6 +80,7 @@ pub fn policy(config: &Config) -> Policy {
         gpu_restricted: config.gpu_restricted,
         master_region: None,
         principal: config.mesos_authentication_principal.clone(),
+        callbacks: config.callbacks.clone().unwrap_or_default(),
     }
 }
 
@@ -132,6 +134,13 @@ pub fn probes(config: &Config) -> ProbeConfig {
     }
 }
 
+pub fn callbacks(config: &Config) -> Limits {
+    Limits {
+        request: config.http_event_request_timeout,
+        slow: config.http_event_callback_slow_consumer_timeout,
+    }
+}
+
 pub fn http(config: &Config) -> Settings {
     Settings {
         advertised: format!("{}:{}", config.hostname, config.http_port),
@@ -156,6 +165,7 @@ fn info(config: &Config) -> InfoConfig {
         buildref: format!("marathon-rs-{VERSION}"),
         http_port: config.http_port,
         https_port: config.https_port,
+        callbacks: config.callbacks.as_ref().map(|it| it.iter().map(|it| it.as_str().to_owned()).collect()),
         marathon: MarathonConfig {
             access_control_allow_origin: config.access_control_allow_origin.clone(),
             checkpoint: config.checkpoint,

@@ -14,10 +14,12 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
+use imbl::OrdMap;
 use marathon_core::Core;
-use marathon_http::EventHub;
+use marathon_http::{Callbacks, EventHub};
 use marathon_local::Local;
 use marathon_model::act::{Act, Batch};
+use marathon_model::callback::{CallbackUrl, Subscriber};
 use marathon_model::command::{Command, Reply};
 use marathon_model::event::{Event, ProbeResult};
 use marathon_model::id::RequestId;
@@ -78,6 +80,7 @@ pub struct Outside {
     /// Set once the engine is up; the core asks nothing of it before it has subscribed.
     pub engine: Arc<OnceLock<Local>>,
     pub prober: Prober,
+    pub callbacks: Option<Arc<Callbacks>>,
 }
 
 pub struct Term {
@@ -88,6 +91,8 @@ pub struct Term {
     waiting: HashMap<RequestId, oneshot::Sender<Reply>>,
     asked: u64,
     published: u64,
+    /// Who the events go to, as last told.
+    subscribers: OrdMap<CallbackUrl, Subscriber>,
     news: News,
 }
 
@@ -101,6 +106,7 @@ impl Term {
             waiting: HashMap::new(),
             asked: 0,
             published: 0,
+            subscribers: OrdMap::new(),
             news: News::default(),
         }
     }
@@ -245,7 +251,19 @@ impl Term {
     fn publish(&mut self) {
         if self.published != self.core.revision() {
             self.published = self.core.revision();
-            self.outside.views.store(self.core.view());
+            let view = self.core.view();
+            self.tell_subscribers(&view);
+            self.outside.views.store(view);
+        }
+    }
+
+    /// Before the events of this round are published, so that a new subscriber gets its own.
+    fn tell_subscribers(&mut self, view: &View) {
+        if let Some(callbacks) = &self.outside.callbacks
+            && !self.subscribers.ptr_eq(&view.callbacks)
+        {
+            self.subscribers = view.callbacks.clone();
+            callbacks.follow(self.subscribers.keys());
         }
     }
 

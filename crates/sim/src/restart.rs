@@ -32,6 +32,7 @@ pub fn same(running: &View, restored: &View, batch: &Batch) -> Found {
     ensure!(batch.writes.is_empty(), NAME, "restoring wants to write {:?}", batch.writes);
     ensure!(running.root_version == restored.root_version, NAME, "root version");
     ensure!(running.root_versions == restored.root_versions, NAME, "root versions");
+    ensure!(running.callbacks == restored.callbacks, NAME, "subscribers of callbacks");
     ensure!(running.framework == restored.framework, NAME, "framework");
     ensure!(running.began == restored.began, NAME, "beginning");
     ensure!(running.deployments == restored.deployments, NAME, "deployments");

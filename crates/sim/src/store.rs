@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use marathon_model::app::AppSpec;
+use marathon_model::callback::CallbackUrl;
 use marathon_model::deployment::{Deployment, Failed};
 use marathon_model::group::Group;
 use marathon_model::id::{DeploymentId, FrameworkId, GroupId, InstanceId, SpecId, TaskId};
@@ -26,6 +27,8 @@ pub struct Store {
     delays: BTreeMap<SpecId, Delay>,
     pub framework: Option<FrameworkId>,
     began: Option<Timestamp>,
+    callbacks: BTreeSet<CallbackUrl>,
+    events_begin: Option<u64>,
 }
 
 impl Store {
@@ -78,6 +81,9 @@ impl Store {
             Write::DelayGone(id) => drop(self.delays.remove(&id)),
             Write::Framework(id) => self.framework = Some(id),
             Write::Began(at) => self.began = Some(at),
+            Write::Callback(url) => drop(self.callbacks.insert(url)),
+            Write::CallbackGone(url) => drop(self.callbacks.remove(&url)),
+            Write::EventsBegin(id) => self.events_begin = Some(id),
         }
     }
 
@@ -106,6 +112,8 @@ impl Store {
         all.extend(self.delays.iter().map(|(app, delay)| Write::Delay { app: app.clone(), delay: *delay }));
         all.extend(self.framework.clone().map(Write::Framework));
         all.extend(self.began.map(Write::Began));
+        all.extend(self.callbacks.iter().cloned().map(Write::Callback));
+        all.extend(self.events_begin.map(Write::EventsBegin));
         all
     }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 use expect_test::expect;
 use marathon_api::event::{PlanFormat, frame, has_plan, write};
 use marathon_model::app::{CheckPort, HealthCheck, HealthKind};
+use marathon_model::callback::CallbackUrl;
 use marathon_model::command::Origin;
 use marathon_model::deployment::{ActionKind, Deployment};
 use marathon_model::instance::Condition;
@@ -42,6 +43,10 @@ fn status_update(message: &str) -> What {
     }
 }
 
+fn url(text: &str) -> CallbackUrl {
+    CallbackUrl::parse(text).unwrap()
+}
+
 fn all() -> Vec<What> {
     let (instance, task) = (instance_id("/a", 1), task_id("/a", 1));
     let running = app("/a").running(1).scheduled(1).build();
@@ -57,6 +62,8 @@ fn all() -> Vec<What> {
         What::SchedulerRegistered { framework: "f-1".into(), master: "m".into() },
         What::SchedulerReregistered { master: "m".into() },
         What::SchedulerDisconnected,
+        What::CallbackAdded { client_ip: "10.1.2.3".into(), url: url("http://u:p@h/x?y") },
+        What::CallbackRemoved { client_ip: "10.1.2.3".into(), url: url("http://h") },
         What::StreamAttached { remote: "10.1.2.9".into() },
         What::StreamDetached { remote: "10.1.2.9".into() },
         What::HealthCheckAdded { app: a.clone(), version: at(0), check: check() },
@@ -99,6 +106,8 @@ fn every_event() {
         {"frameworkId":"f-1","master":"m","eventType":"scheduler_registered_event","timestamp":"2021-03-04T09:10:20.120Z"}
         {"master":"m","eventType":"scheduler_reregistered_event","timestamp":"2021-03-04T09:10:20.120Z"}
         {"eventType":"scheduler_disconnected_event","timestamp":"2021-03-04T09:10:20.120Z"}
+        {"clientIp":"10.1.2.3","callbackUrl":"http://u:p@h/x?y","eventType":"subscribe_event","timestamp":"2021-03-04T09:10:20.120Z"}
+        {"clientIp":"10.1.2.3","callbackUrl":"http://h","eventType":"unsubscribe_event","timestamp":"2021-03-04T09:10:20.120Z"}
         {"remoteAddress":"10.1.2.9","eventType":"event_stream_attached","timestamp":"2021-03-04T09:10:20.120Z"}
         {"remoteAddress":"10.1.2.9","eventType":"event_stream_detached","timestamp":"2021-03-04T09:10:20.120Z"}
         {"appId":"/a","version":"2021-03-04T09:10:11.120Z","healthCheck":{"gracePeriodSeconds":300,"intervalSeconds":60,"maxConsecutiveFailures":3,"portIndex":0,"protocol":"TCP","ipProtocol":"IPv4","timeoutSeconds":20,"delaySeconds":15},"eventType":"add_health_check_event","timestamp":"2021-03-04T09:10:20.120Z"}
@@ -125,10 +134,10 @@ fn every_event() {
 }
 
 #[test]
-fn a_frame_is_two_lines_and_a_blank_one() {
+fn a_frame_is_two_lines() {
     let frame = frame(&Notice { at: at(9), what: What::SchedulerDisconnected }, PlanFormat::Full);
     let want = "event: scheduler_disconnected_event\r\n\
-                data: {\"eventType\":\"scheduler_disconnected_event\",\"timestamp\":\"2021-03-04T09:10:20.120Z\"}\r\n\r\n";
+                data: {\"eventType\":\"scheduler_disconnected_event\",\"timestamp\":\"2021-03-04T09:10:20.120Z\"}\r\n";
     assert_eq!(String::from_utf8(frame).unwrap(), want);
 }
 

@@ -2,8 +2,10 @@
 
 mod adopt;
 mod big_read;
+mod events;
 mod explain;
 mod footprint;
+mod health;
 mod put;
 mod respawn;
 mod sim;
@@ -19,7 +21,7 @@ use crate::{Outcome, Place};
 
 pub type Bench = fn(&Place) -> Outcome<Report>;
 
-pub const BENCHES: [(&str, Bench); 9] = [
+pub const BENCHES: [(&str, Bench); 11] = [
     ("local-start", start::run),
     ("local-respawn", respawn::run),
     ("local-adopt", adopt::run),
@@ -28,6 +30,8 @@ pub const BENCHES: [(&str, Bench); 9] = [
     ("big-read", big_read::run),
     ("footprint", footprint::run),
     ("explain", explain::run),
+    ("health-10k", health::run),
+    ("events-1000", events::run),
     ("sim-speed", sim::run),
 ];
 

@@ -2,10 +2,12 @@
 #![allow(clippy::unwrap_used)]
 
 mod agents;
+mod callbacks;
 mod deployments;
 mod explain;
 mod groups;
 mod guards;
+mod health;
 mod instances;
 mod pods;
 mod previews;

@@ -34,6 +34,10 @@ pub struct Rig {
     pub probes: Vec<marathon_model::act::Probe>,
     /// Tasks are started but nothing is said about it.
     pub mute: bool,
+    /// Calls to kill are noted and not carried out.
+    pub keep: bool,
+    /// What the containers of tasks are reached under.
+    pub address: Option<&'static str>,
     pub offers: u32,
     pub cpus: u64,
     /// What is reserved, volumes included.
@@ -106,6 +110,8 @@ impl Rig {
             notices: Vec::new(),
             probes: Vec::new(),
             mute: false,
+            keep: false,
+            address: None,
             offers: 0,
             cpus: 1000,
             kept: Vec::new(),
@@ -179,6 +185,7 @@ impl Rig {
                         }
                         self.offer();
                     }
+                    Call::Kill { .. } if self.keep => {}
                     // Of a pod all containers go.
                     Call::Kill { task, .. } => {
                         let is_meant =
@@ -277,7 +284,11 @@ impl Rig {
             reason: None,
             healthy,
             check: None,
-            addresses: Vec::new(),
+            addresses: self
+                .address
+                .iter()
+                .map(|it| IpAddress { address: (*it).into(), ipv6: false })
+                .collect(),
             unreachable_since: None,
         })));
     }
@@ -422,6 +433,9 @@ pub fn live(store: &[Write]) -> Vec<Write> {
             Write::DelayGone(id) => (format!("delay {id}"), true),
             Write::Framework(_) => ("framework".to_owned(), false),
             Write::Began(_) => ("began".to_owned(), false),
+            Write::Callback(url) => (format!("callback {url}"), false),
+            Write::CallbackGone(url) => (format!("callback {url}"), true),
+            Write::EventsBegin(_) => ("events".to_owned(), false),
         };
         if gone {
             kept.remove(&key);

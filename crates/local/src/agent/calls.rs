@@ -1,5 +1,6 @@
 //! What the core asks, and what checks find.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use marathon_keeper::protocol::Request;
@@ -10,6 +11,10 @@ use marathon_model::time::Now;
 use super::{Agent, Effect, tell};
 use crate::task::{Counted, Kill, OTHER, Stage, Task, Why};
 use crate::updates::is_terminal;
+
+/// At most a quarter of the instances of an app, and at least one, is being killed for its health at a time, as
+/// the core does it with the checks it makes itself.
+const UNHEALTHY_KILLS_PART: usize = 4;
 
 impl Agent {
     pub(super) fn call(&mut self, call: Call, now: Now, out: &mut Vec<Effect>) {
@@ -132,9 +137,27 @@ impl Agent {
         if counted != Counted::Ignored {
             self.push(id, TaskState::Running, &cause, OTHER, now, out);
         }
-        if let Counted::Fatal(why) = counted {
+        // Whoever is spared now is looked at again after its next failure.
+        if let Counted::Fatal(why) = counted
+            && self.may_die_of_health(id)
+        {
             self.kill(id, None, Some(Why::Unhealthy(why)), now, out);
         }
+    }
+
+    /// One bad moment of this machine fails the checks of all its tasks; it must not end them all.
+    fn may_die_of_health(&self, id: &TaskId) -> bool {
+        let (mut all, mut dying) = (BTreeSet::new(), BTreeSet::new());
+        for (it, task) in &self.tasks {
+            if it.instance.spec == id.instance.spec && task.stage != Stage::Ended {
+                all.insert(it.instance.uuid);
+                if matches!(&task.kill, Some(Kill { why: Some(Why::Unhealthy(_)), .. })) {
+                    dying.insert(it.instance.uuid);
+                }
+            }
+        }
+        // Of a pod, whose containers end together, one may follow the other.
+        dying.contains(&id.instance.uuid) || dying.len() < (all.len() / UNHEALTHY_KILLS_PART).max(1)
     }
 
     pub(super) fn checked(&mut self, id: &TaskId, result: CheckResult, now: Now, out: &mut Vec<Effect>) {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use marathon_model::app::serde_json_text::JsonText;
 use marathon_model::app::*;
+use marathon_model::callback::CallbackUrl;
 use marathon_model::deployment::*;
 use marathon_model::group::Group;
 use marathon_model::id::*;
@@ -513,7 +514,7 @@ impl Draw {
 
     /// Any write that stores something.
     pub fn write(&mut self) -> Write {
-        match self.0.next_u32() % 13 {
+        match self.0.next_u32() % 15 {
             0 => Write::App(Arc::new(self.app())),
             1 => Write::AppRemoved { id: self.path(), at: self.time() },
             2 => Write::Group(Arc::new(self.group())),
@@ -526,6 +527,13 @@ impl Draw {
             7 => Write::Failure(Arc::new(self.failure())),
             8 => Write::Delay { app: self.path(), delay: self.delay() },
             11 => Write::Began(self.time()),
+            12 => Write::Callback(
+                self.pick(
+                    &["http://a", "https://u:p@b.example:8080/x?y=z", "http://[::1]:80/@"]
+                        .map(|it| CallbackUrl::parse(it).unwrap()),
+                ),
+            ),
+            13 => Write::EventsBegin(self.number()),
             _ => Write::Framework(FrameworkId::new(self.text())),
         }
     }
