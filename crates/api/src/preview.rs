@@ -45,6 +45,9 @@ fn sentence(preview: &Preview) -> String {
         Outcome::Completes if preview.apps.is_empty() && preview.groups.is_empty() => {
             "Nothing changes.".into()
         }
+        Outcome::Completes if preview.apps.iter().all(|it| it.starts == 0) => {
+            "Nothing has to be started, so nothing can get stuck for want of a place.".into()
+        }
         Outcome::Completes => "Everything finds its place, if every task starts and is healthy.".into(),
         Outcome::Unknown(why) => format!("It is not known how it would end: {why}."),
         Outcome::Stuck(stuck) => {

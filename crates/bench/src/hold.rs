@@ -35,7 +35,7 @@ const QUEUE: usize = 1024;
 /// Any number: ids need to differ, not to surprise.
 const SEED: u64 = 1;
 
-type Asked = (Command, oneshot::Sender<Reply>);
+pub type Asked = (Command, oneshot::Sender<Reply>);
 
 /// `args`: the folder of the store. Prints the port it listens on once everything is loaded.
 pub fn main(args: &[String]) -> Outcome<()> {
@@ -67,7 +67,7 @@ pub fn main(args: &[String]) -> Outcome<()> {
     })
 }
 
-fn send(sender: &SyncSender<Asked>, asked: Asked) -> Result<(), Refused> {
+pub fn send(sender: &SyncSender<Asked>, asked: Asked) -> Result<(), Refused> {
     sender.try_send(asked).map_err(|error| match error {
         TrySendError::Full(_) => Refused::Full,
         TrySendError::Disconnected(_) => Refused::Stopping,
@@ -103,10 +103,10 @@ fn run(mut core: Core, asked: &Receiver<Asked>, views: &ArcSwap<View>, hub: &Eve
     }
 }
 
-struct Clock(Instant);
+pub struct Clock(pub Instant);
 
 impl Clock {
-    fn now(&self) -> Now {
+    pub fn now(&self) -> Now {
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         Now {
             wall: Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX)),
@@ -115,7 +115,7 @@ impl Clock {
     }
 }
 
-struct NoLogging;
+pub struct NoLogging;
 
 impl Logging for NoLogging {
     fn levels(&self) -> Vec<(String, String)> {
@@ -127,7 +127,7 @@ impl Logging for NoLogging {
     }
 }
 
-fn settings() -> Settings {
+pub fn settings() -> Settings {
     Settings {
         advertised: "localhost:8080".to_owned(),
         credentials: None,

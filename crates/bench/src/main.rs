@@ -4,6 +4,7 @@
 //! run/<bench> ─► server, peers  real processes, driven over HTTP, stopped by their ids
 //!            ├─► raw            a bare hyper server: how fast these bytes could be answered at all
 //!            ├─► hold           core and HTTP on a large stored state, without an engine
+//!            ├─► play           core, store and HTTP in front of a simulated cluster
 //!            └─► report         a table for people, then one line of JSON
 //! ```
 //! Whatever a figure is compared with is measured in the same run, in turns with it, because a shared
@@ -14,6 +15,7 @@ mod fill;
 mod hold;
 mod load;
 mod peers;
+mod play;
 mod procs;
 mod raw;
 mod report;
@@ -50,6 +52,7 @@ fn main() -> ExitCode {
     let done = match first {
         raw::COMMAND => raw::main(rest),
         hold::COMMAND => hold::main(rest),
+        play::COMMAND => play::main(rest),
         _ => benches(&args),
     };
     match done {

@@ -2,10 +2,13 @@
 
 mod adopt;
 mod big_read;
+mod churn;
+mod deploy;
 mod events;
 mod explain;
 mod footprint;
 mod health;
+mod plan;
 mod put;
 mod respawn;
 mod sim;
@@ -21,7 +24,7 @@ use crate::{Outcome, Place};
 
 pub type Bench = fn(&Place) -> Outcome<Report>;
 
-pub const BENCHES: [(&str, Bench); 11] = [
+pub const BENCHES: [(&str, Bench); 14] = [
     ("local-start", start::run),
     ("local-respawn", respawn::run),
     ("local-adopt", adopt::run),
@@ -33,6 +36,9 @@ pub const BENCHES: [(&str, Bench); 11] = [
     ("health-10k", health::run),
     ("events-1000", events::run),
     ("sim-speed", sim::run),
+    ("deploy-800", deploy::run),
+    ("churn", churn::run),
+    ("plan-10k", plan::run),
 ];
 
 /// Tasks that are there while something else is measured, or that are started.
