@@ -74,7 +74,7 @@ impl Core {
         let guard = self.guard_of(&draft)?;
         self.add_groups(&mut draft, version);
         self.assign_service_ports(&mut draft)?;
-        let changes = self.stamp(&draft, version);
+        let changes = self.stamp(&mut draft, version);
         let depths = self.check_tree(&changes, &draft)?;
         let steps = plan::steps(&changes, &depths, &draft.victims);
         if draft.dry_run {
@@ -157,7 +157,11 @@ impl Core {
             draft.apps.values().flatten().flat_map(|it| it.service_ports()).filter(|it| *it != 0).collect();
         let mut candidate = first;
         for spec in draft.apps.values_mut().flatten() {
-            let explicit: Vec<u16> = spec.service_ports().into_iter().filter(|it| *it != 0).collect();
+            let ports = spec.service_ports();
+            if !ports.contains(&0) {
+                continue;
+            }
+            let explicit: Vec<u16> = ports.into_iter().filter(|it| *it != 0).collect();
             let before = self.world.spec(&spec.id).map(|it| it.service_ports()).unwrap_or_default();
             let kept = before.into_iter().filter(|it| (first..=last).contains(it) && !explicit.contains(it));
             let mut kept = kept.collect::<Vec<_>>().into_iter();
@@ -182,27 +186,26 @@ impl Core {
         Ok(())
     }
 
-    /// Gives changed definitions their versions; unchanged ones drop out.
-    fn stamp(&self, draft: &Draft, version: Timestamp) -> Vec<AppChange> {
+    /// Gives changed definitions their versions; unchanged ones drop out. Takes them out of the draft.
+    fn stamp(&self, draft: &mut Draft, version: Timestamp) -> Vec<AppChange> {
         use marathon_model::app::Change;
         let mut changes = Vec::new();
-        for (id, after) in &draft.apps {
-            let before = self.world.spec(id).cloned();
-            let Some(after) = after else {
+        for (id, after) in std::mem::take(&mut draft.apps) {
+            let before = self.world.spec(&id).cloned();
+            let Some(mut after) = after else {
                 if before.is_some() {
-                    changes.push(AppChange { id: id.clone(), before, after: None });
+                    changes.push(AppChange { id, before, after: None });
                 }
                 continue;
             };
-            let mut after = after.clone();
-            let returns_to = draft.returning.contains(id).then_some(after.config);
+            let returns_to = draft.returning.contains(&id).then_some(after.config);
             after.version = version;
             after.last_scaling_at = version;
             after.last_config_change_at = version;
             after.config = returns_to.unwrap_or(version);
             if let Some(before) = &before {
                 let change = before.change_to(&after);
-                let restarted = draft.restarted.contains(id);
+                let restarted = draft.restarted.contains(&id);
                 if restarted {
                     after.last_scaling_at = before.last_scaling_at;
                 } else if change != Change::Replace {
@@ -213,7 +216,7 @@ impl Core {
                     after.config = returns_to.unwrap_or(before.config);
                 }
             }
-            changes.push(AppChange { id: id.clone(), before, after: Some(Arc::new(after)) });
+            changes.push(AppChange { id, before, after: Some(Arc::new(after)) });
         }
         changes
     }
@@ -237,11 +240,13 @@ impl Core {
         for (id, _) in draft.groups.iter().filter(|it| it.1.is_some()) {
             violations.extend(tree.app(id).map(|it| one_name(it.is_pod())));
         }
-        let mut starts: BTreeSet<SpecId> = changes.iter().map(|it| it.id.clone()).collect();
-        for id in draft.groups.keys() {
-            starts.extend(tree.members(id).into_iter().cloned());
-        }
-        let depths = plan::depths(&tree, starts.into_iter());
+        // A new circle leads through something that changed: an app, or the dependencies of a group.
+        let depends_anew = |(id, group): &(&GroupId, &Option<Group>)| {
+            let before = self.world.view.groups.get(*id).map(|it| it.dependencies.as_slice());
+            group.as_ref().is_some_and(|it| it.dependencies.as_slice() != before.unwrap_or_default())
+        };
+        let groups = draft.groups.iter().filter(depends_anew).flat_map(|(id, _)| tree.members(id));
+        let depths = plan::depths(&tree, changes.iter().map(|it| &it.id).chain(groups));
         if depths.is_err() {
             violations.push(Violation::new("/", "Dependency graph has cyclic dependencies."));
         }

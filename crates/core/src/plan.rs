@@ -50,8 +50,10 @@ impl<'a> Tree<'a> {
     /// All apps below a group.
     pub fn members(&self, group: &GroupId) -> Vec<&'a SpecId> {
         let kept = self.world.apps_below(group).map(|(id, _)| id).filter(|id| !self.apps.contains_key(id));
-        let changed =
-            self.apps.iter().filter(|(id, after)| after.is_some() && id.is_below(group)).map(|(id, _)| *id);
+        // From the group on, and no further than its name goes: a tree of many groups asks for each of them.
+        let changed = self.apps.range::<SpecId, _>(group..);
+        let changed = changed.take_while(|(id, _)| id.as_str().starts_with(group.as_str()));
+        let changed = changed.filter(|(id, after)| after.is_some() && id.is_below(group)).map(|(id, _)| *id);
         kept.chain(changed).collect()
     }
 
@@ -67,21 +69,20 @@ impl<'a> Tree<'a> {
     }
 }
 
-/// The depth of each of `apps`, or the news that there is a cycle.
-pub fn depths(tree: &Tree, apps: impl Iterator<Item = SpecId>) -> Result<BTreeMap<SpecId, u32>, Cycle> {
+/// The depth of each of `apps` and of what they depend on, or the news that there is a cycle.
+pub fn depths<'a>(
+    tree: &Tree,
+    apps: impl Iterator<Item = &'a SpecId>,
+) -> Result<BTreeMap<SpecId, u32>, Cycle> {
     let mut known: BTreeMap<PathId, u32> = BTreeMap::new();
-    let mut result = BTreeMap::new();
     for app in apps {
-        if tree.app(&app).is_some() {
-            let depth = depth(tree, &app, &mut known)?;
-            result.insert(app, depth);
-        }
+        depth(tree, app, &mut known)?;
     }
-    Ok(result)
+    Ok(known)
 }
 
 /// Walks without recursion: chains may be as long as the tree is large.
-fn depth(tree: &Tree, start: &PathId, known: &mut BTreeMap<PathId, u32>) -> Result<u32, Cycle> {
+fn depth(tree: &Tree, start: &PathId, known: &mut BTreeMap<PathId, u32>) -> Result<(), Cycle> {
     struct Visit {
         node: PathId,
         next: Vec<PathId>,
@@ -95,8 +96,8 @@ fn depth(tree: &Tree, start: &PathId, known: &mut BTreeMap<PathId, u32>) -> Resu
             Visit { node: node.clone(), next, deepest: 0, counts: false }
         }
     };
-    if let Some(depth) = known.get(start) {
-        return Ok(*depth);
+    if known.contains_key(start) {
+        return Ok(());
     }
     let mut on_path: BTreeSet<PathId> = BTreeSet::from([start.clone()]);
     let mut stack = vec![visit(start)];
@@ -119,7 +120,7 @@ fn depth(tree: &Tree, start: &PathId, known: &mut BTreeMap<PathId, u32>) -> Resu
             parent.deepest = parent.deepest.max(depth);
         }
     }
-    Ok(known.get(start).copied().unwrap_or(1))
+    Ok(())
 }
 
 /// `changes`: in the order of their apps, which is the order of the actions of a step too, as `Step` look-ups
