@@ -69,9 +69,7 @@ impl Core {
     ) -> Result<AppSpec, Refusal> {
         let update = PodUpdate { id: id.clone(), ..update };
         self.with_place(id, current.map(|it| &**it), |place| {
-            let spec = marathon_spec::create_pod(&update, &self.policy.rules, place)?;
-            let broken = current.map(|it| marathon_spec::resident_pod_change(it, &spec)).unwrap_or_default();
-            if broken.is_empty() { Ok(spec) } else { Err(broken) }
+            marathon_spec::create_pod(&update, &self.policy.rules, place)
         })
     }
 }

@@ -28,7 +28,7 @@ mod uri;
 mod volume;
 
 pub use constraint::Pattern;
-pub use pod::{create_pod, resident_pod_change};
+pub use pod::create_pod;
 
 /// What the operator chose, as far as app definitions depend on it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -357,34 +357,3 @@ fn placement(pod: &Pod, spec: &AppSpec, report: &mut Report) {
         }
     }
 }
-
-/// What may not change while instances hold reservations that were made for the definition before.
-pub fn resident_pod_change(before: &AppSpec, after: &AppSpec) -> Vec<Violation> {
-    let mut report = Report::default();
-    let (Some(old), Some(new)) = (&before.pod, &after.pod) else { return Vec::new() };
-    if !old.is_resident() {
-        return Vec::new();
-    }
-    if !persistent(old).eq(persistent(new)) {
-        report.add("/volumes", "persistent volumes cannot be updated");
-    }
-    let (a, b) = (&before.resources, &after.resources);
-    let kept = [
-        ("cpus", a.cpus == b.cpus),
-        ("mem", a.mem == b.mem),
-        ("disk", a.disk == b.disk),
-        ("gpus", a.gpus == b.gpus),
-    ];
-    for (name, _) in kept.into_iter().filter(|(_, kept)| !kept) {
-        report.add("/", format!("{name} cannot be updated if a pod has persistent volumes"));
-    }
-    let ports = |pod: &Pod| pod.endpoints().filter_map(|(_, it)| it.host_port).collect::<Vec<_>>();
-    if ports(old) != ports(new) {
-        report.add("/", "host ports cannot be updated if a pod has persistent volumes");
-    }
-    report.into_violations()
-}
-
-fn persistent(pod: &Pod) -> impl Iterator<Item = &PodVolume> {
-    pod.volumes.iter().filter(|it| matches!(it.source, PodVolumeSource::Persistent { .. }))
-}

@@ -4,7 +4,7 @@ use marathon_model::app::*;
 use marathon_model::command::Violation;
 use marathon_model::id::PathId;
 use marathon_model::resources::Amounts;
-use marathon_spec::{Features, Place, Rules, create_pod, resident_pod_change, validate};
+use marathon_spec::{Features, Place, Rules, create_pod, validate};
 
 fn enabled() -> Rules {
     let features = Features {
@@ -371,35 +371,4 @@ fn features_are_off_at_first() {
         &format!(r#"{source},"volumes":[{{"name":"v","secret":"s"}}]"#),
     );
     assert_eq!(post(&volume, &rules).map(drop), Err(format!("{secrets}; /volumes {}", off("secrets"))));
-}
-
-#[test]
-fn what_reservations_forbid() {
-    let mount =
-        r#""volumeMounts":[{"name":"v","mountPath":"data"}],"endpoints":[{"name":"e","hostPort":PORT}]"#;
-    let resident = |size: u32, cpus: &str, port: &str| {
-        let body = pod(
-            &mount.replace("PORT", port),
-            &format!(r#""volumes":[{{"name":"v","persistent":{{"size":{size}}}}}]"#),
-        );
-        post(&body.replace(r#""cpus":0.5"#, cpus), &enabled()).expect("right")
-    };
-    let before = resident(1, r#""cpus":0.5"#, "0");
-    for (after, want) in [
-        (resident(1, r#""cpus":0.5"#, "0"), ""),
-        (resident(2, r#""cpus":0.5"#, "0"), "/volumes persistent volumes cannot be updated"),
-        (resident(1, r#""cpus":0.6"#, "0"), "/ cpus cannot be updated if a pod has persistent volumes"),
-        (
-            resident(1, r#""cpus":0.5,"gpus":1"#, "0"),
-            "/ gpus cannot be updated if a pod has persistent volumes",
-        ),
-        (
-            resident(1, r#""cpus":0.5"#, "80"),
-            "/ host ports cannot be updated if a pod has persistent volumes",
-        ),
-        (made(r#""endpoints":[{"name":"e"}]"#, ""), "/volumes persistent volumes cannot be updated"),
-    ] {
-        assert_eq!(lines(resident_pod_change(&before, &after)), want);
-    }
-    assert_eq!(lines(resident_pod_change(&made("", ""), &before)), "");
 }

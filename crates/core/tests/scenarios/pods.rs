@@ -490,3 +490,40 @@ fn what_the_engine_says_of_the_whole_holds_for_each_part() {
     rig.pass(Duration::from_secs(1));
     assert_eq!((of(&rig, "web").incarnation, only(&rig).condition), (2, Condition::Running));
 }
+
+#[test]
+fn what_a_pod_reserved_cannot_change() {
+    let resident = || {
+        let mut update = two(1);
+        let (kind, size, constraints) = (DiskKind::Root, 10, Vec::new());
+        let source = PodVolumeSource::Persistent { kind, size, max_size: None, profile: None, constraints };
+        update.pod.volumes = vec![PodVolume { name: "v".into(), source }];
+        update.pod.containers[0].mounts =
+            vec![Mount { volume: "v".into(), path: "data".to_owned(), read_only: None }];
+        update.unreachable = Some(UnreachableStrategy::Disabled);
+        update.role = Some("prod".into());
+        update
+    };
+    let mut policy = policy();
+    policy.rules.mesos_role = "prod".into();
+    let mut rig = Rig::with(policy);
+    deployed(edit(&mut rig, "/pod", PodEdit::Create(resident())));
+    let mut check = |change: fn(&mut PodUpdate), want: &str| {
+        let mut update = resident();
+        change(&mut update);
+        let edit = PodEdit::Replace(update);
+        let reply = rig.ask(Command::EditPod { id: id("/pod"), edit, force: true, origin: None });
+        assert_eq!(invalid(reply), [format!("/pod(0): {want}")]);
+    };
+    let of_volumes = "cannot be updated if a pod has persistent volumes";
+    check(|it| it.pod.containers[0].resources.cpus = Milli(200), &format!("cpus {of_volumes}"));
+    check(|it| it.pod.containers[1].resources.mem = Milli::from_whole(64), &format!("mem {of_volumes}"));
+    check(|it| it.pod.containers[0].endpoints[0].host_port = Some(80), &format!("host ports {of_volumes}"));
+    check(
+        |it| {
+            it.pod.volumes.clear();
+            it.pod.containers[0].mounts.clear();
+        },
+        "persistent volumes cannot be updated",
+    );
+}
