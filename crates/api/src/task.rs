@@ -162,7 +162,7 @@ pub(crate) fn write_local_volumes(json: &mut Json, instance: &Instance) {
         json.object(|json| {
             json.key("runSpecId").string(instance.spec().as_str());
             json.key("containerPath").string(&volume.name);
-            json.key("uuid").shown(&volume.uuid.as_hyphenated());
+            json.key("uuid").shown(volume.uuid.as_hyphenated());
             json.key("persistenceId").string(&volume.persistence_id(instance.spec()));
         });
     });

@@ -33,10 +33,11 @@ pub async fn subscriptions(http: &Http, ask: &Ask, verb: Verb) -> Out {
         Verb::Delete => Command::Unsubscribe { url, client_ip },
         _ => Command::Subscribe { url, client_ip },
     };
-    match http.asker.ask(command).await {
-        Reply::Told(notice) => Out::json(event::write(&notice, PlanFormat::Full)),
-        Reply::Refused(refusal) => refusal.into(),
-        _ => Out::json("{}"),
+    match crate::change::submit(http, ask, command).await {
+        Ok(Reply::Told(notice)) => Out::json(event::write(&notice, PlanFormat::Full)),
+        Ok(Reply::Refused(refusal)) => refusal.into(),
+        Ok(_) => Out::json("{}"),
+        Err(out) => out,
     }
 }
 

@@ -68,7 +68,7 @@ fn it_is_reserved_first_and_started_on_what_was_reserved() {
     assert_eq!(reservation.state, ReservationState::Launched);
     let id = reservation.volumes[0].persistence_id(it.spec());
     assert!(id.starts_with("db#data#"), "{id}");
-    assert_eq!(rig.volumes(), [id.clone()]);
+    assert_eq!(rig.volumes(), std::slice::from_ref(&id));
     assert!(launch.shares.is_empty() && launch.reserved.iter().any(|it| it.volume() == Some(&id)));
     // A host port is part of what is reserved.
     let ports = launch.reserved.iter().find_map(|it| match &it.amount {
