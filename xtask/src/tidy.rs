@@ -11,6 +11,7 @@ pub fn check(root: &Path) -> Result<(), Vec<String>> {
     findings.extend(invariants(root));
     findings.extend(decisions(root));
     findings.extend(pure_crates(root));
+    findings.extend(switches(root));
     if findings.is_empty() { Ok(()) } else { Err(findings) }
 }
 
@@ -125,6 +126,36 @@ fn pure_crates(root: &Path) -> Vec<String> {
                 findings.push(format!("crates/{name} is pure and must not depend on {banned}"));
             }
         }
+    }
+    findings
+}
+
+/// The switches that bring back old bugs reach the simulator and nothing else.
+fn switches(root: &Path) -> Vec<String> {
+    let mut findings = Vec::new();
+    for (name, uses) in manifest_edges(root) {
+        if uses.iter().any(|it| it == "core-faulty") != (name == "sim") {
+            findings.push(format!("crates/{name}: `core-faulty` is for `sim`, and for nobody else"));
+        }
+    }
+    let manifest = |name: &str| read(&root.join("crates").join(name).join("Cargo.toml"));
+    let (core, faulty) = (manifest("core"), manifest("core-faulty"));
+    if core.contains("[features]") {
+        findings
+            .push("crates/core: a feature would be united over the workspace, switches included".to_owned());
+    }
+    let dependencies = |text: &str| {
+        let after = text.split("[dependencies]").nth(1).unwrap_or_default().to_owned();
+        after
+            .lines()
+            .take_while(|it| !it.starts_with('['))
+            .filter(|it| !it.is_empty())
+            .map(str::to_owned)
+            .collect()
+    };
+    let (ours, theirs): (Vec<String>, Vec<String>) = (dependencies(&core), dependencies(&faulty));
+    if ours != theirs {
+        findings.push("crates/core-faulty: its dependencies are not those of `core`".to_owned());
     }
     findings
 }

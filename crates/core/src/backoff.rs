@@ -59,10 +59,13 @@ impl Core {
             return;
         }
         let now = self.world.now;
+        let backoff = spec.backoff;
+        #[cfg(feature = "old-faults")]
+        let backoff = self.unlimited(backoff);
         let app = self.world.app_mut(it.spec());
         // A run that lasted longer than the longest delay wipes the slate.
         let before = app.delay.filter(|delay| !is_stale(delay, &spec.backoff, now.wall));
-        let delay = after_failure(before, spec.config, &spec.backoff, now.wall);
+        let delay = after_failure(before, spec.config, &backoff, now.wall);
         if delay.current.is_zero() {
             return;
         }

@@ -199,6 +199,8 @@ impl Core {
                 continue;
             };
             let returns_to = draft.returning.contains(&id).then_some(after.config);
+            #[cfg(feature = "old-faults")]
+            let returns_to = returns_to.filter(|_| !self.has(crate::Fault::RollbackKills));
             after.version = version;
             after.last_scaling_at = version;
             after.last_config_change_at = version;
@@ -328,6 +330,8 @@ impl Core {
         let id = plan.id;
         self.watch_deadline(&plan);
         self.world.put_deployment(plan.clone());
+        #[cfg(feature = "old-faults")]
+        self.forget_to_store(id);
         self.announce_step(&plan, StepNews::Began);
         self.advance(id);
     }
@@ -374,6 +378,12 @@ impl Core {
     /// Whether what an action wants is the case. Asked of the present, so it holds after a restart too.
     pub(crate) fn is_done(&self, action: &Action) -> bool {
         let Some(app) = self.world.app(&action.app) else { return true };
+        #[cfg(feature = "old-faults")]
+        if app.spec.is_none() && !self.is_gone(&action.app)
+            || app.spec.as_ref().is_some_and(|it| !self.started_enough(action.kind, it))
+        {
+            return false;
+        }
         let ending = app.tally.sum().ending;
         let Some(spec) = &app.spec else { return ending == 0 };
         let Some(index) = self.world.index.get(&action.app) else { return true };
@@ -427,7 +437,10 @@ impl Core {
             self.fail(id, "The upgrade has been cancelled");
             return Reply::Done;
         }
-        self.answer(crate::edit::undo(&self.world, &plan))
+        let draft = crate::edit::undo(&self.world, &plan);
+        #[cfg(feature = "old-faults")]
+        let draft = self.take_back_everything(draft, &plan);
+        self.answer(draft)
     }
 
     /// Deploys a draft and words the outcome as a reply.

@@ -155,7 +155,12 @@ impl Core {
     }
 
     /// The subtree as it stood in an earlier version of the tree.
-    fn draft_version(&self, draft: &mut Draft, id: &GroupId, version: Timestamp) -> Result<(), Refusal> {
+    pub(crate) fn draft_version(
+        &self,
+        draft: &mut Draft,
+        id: &GroupId,
+        version: Timestamp,
+    ) -> Result<(), Refusal> {
         let unavailable = || Refusal::Illegal(format!("Group {id} not available in version {version}"));
         if !self.world.view.root_versions.contains(&version) {
             return Err(unavailable());

@@ -286,6 +286,10 @@ impl Core {
     }
 
     fn may_kill_unhealthy(&self, it: &Instance) -> bool {
+        #[cfg(feature = "old-faults")]
+        if self.has(crate::Fault::MassKill) {
+            return true;
+        }
         let Some(app) = self.world.app(it.spec()) else { return true };
         let wanted = app.spec.as_ref().map_or(0, |it| it.instances);
         // The cast saturates; at least one may always go.

@@ -23,6 +23,8 @@ mod edit;
 mod edit_pod;
 mod engine;
 mod explain;
+#[cfg(feature = "old-faults")]
+mod faults;
 mod guard;
 mod health;
 mod history;
@@ -65,6 +67,8 @@ use marathon_model::view::View;
 use marathon_model::write::Write;
 
 pub use explain::explain;
+#[cfg(feature = "old-faults")]
+pub use faults::{Fault, Faults};
 pub use policy::Policy;
 pub use preview::preview;
 pub use rollout::Bounds;

@@ -91,6 +91,10 @@ impl Core {
 
     /// Of a pod everything that was started together goes, except where only this container is none of ours.
     fn kill_unknown(&mut self, status: &TaskStatus) {
+        #[cfg(feature = "old-faults")]
+        if self.has(crate::Fault::ReturnedLives) {
+            return;
+        }
         let whole = parts::whole(&status.task);
         let present = self.world.instance(&whole.instance).and_then(|it| it.task.as_ref());
         let alone = present.is_some_and(|it| it.id == whole && !parts::is_about(it, &status.task));
@@ -410,6 +414,10 @@ impl Core {
         if it.reservation.is_some() {
             // Nothing was ever kept in it.
             return self.decommission(id);
+        }
+        #[cfg(feature = "old-faults")]
+        if it.is_over() && self.waits_for_an_end_that_never_comes(id) {
+            return;
         }
         if it.is_over() {
             let mut last = Instance::clone(&it);

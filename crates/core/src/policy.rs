@@ -40,6 +40,9 @@ pub struct Policy {
     pub principal: Option<String>,
     /// Subscribers named by flags.
     pub callbacks: Vec<CallbackUrl>,
+    /// Bugs of the original that shall be back.
+    #[cfg(feature = "old-faults")]
+    pub faults: crate::Faults,
 }
 
 impl Default for Policy {
@@ -67,6 +70,8 @@ impl Default for Policy {
             master_region: None,
             principal: None,
             callbacks: Vec::new(),
+            #[cfg(feature = "old-faults")]
+            faults: Default::default(),
         }
     }
 }

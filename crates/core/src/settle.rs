@@ -139,6 +139,8 @@ impl Core {
         self.forget_ended_old(spec);
         let Some(app) = self.world.app(&spec.id) else { return };
         let wanted = app.tally.sum().wanted;
+        #[cfg(feature = "old-faults")]
+        let wanted = self.seen_as_wanted(spec, wanted);
         if wanted < spec.instances {
             self.schedule(spec, spec.instances - wanted);
             return;

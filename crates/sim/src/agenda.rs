@@ -1,6 +1,6 @@
 //! What will happen, and when. Time jumps from one entry to the next.
 
-use std::cmp::{Ordering, Reverse};
+use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use marathon_model::event::ProbeResult;
@@ -55,6 +55,10 @@ pub enum Happening {
         cut: u64,
     },
     Rescind,
+    /// Our own host is in trouble: for a while no probe gets through.
+    Storm,
+    /// An operator announces the maintenance of an agent.
+    Maintenance,
     Disconnect,
     /// The engine accepts the scheduler's subscription.
     Connected {
@@ -78,41 +82,28 @@ pub enum TaskMove {
     Dead,
 }
 
-#[derive(Debug)]
-struct Entry {
-    at: Millis,
-    order: u64,
-    what: Happening,
-}
-
-impl PartialEq for Entry {
-    fn eq(&self, other: &Entry) -> bool {
-        self.order == other.order
-    }
-}
-impl Eq for Entry {}
-impl PartialOrd for Entry {
-    fn partial_cmp(&self, other: &Entry) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-impl Ord for Entry {
-    fn cmp(&self, other: &Entry) -> Ordering {
-        (self.at, self.order).cmp(&(other.at, other.order))
-    }
-}
+/// When, in which order among those of one moment, and where in `whats`.
+type Entry = (Millis, u64, usize);
 
 #[derive(Debug, Default)]
 pub struct Agenda {
     pub now: Millis,
     entries: BinaryHeap<Reverse<Entry>>,
+    /// What will happen, kept apart from the heap: a happening is large, and a heap moves its entries about.
+    whats: Vec<Option<Happening>>,
+    free: Vec<usize>,
     order: u64,
 }
 
 impl Agenda {
     pub fn at(&mut self, at: Millis, what: Happening) {
         self.order += 1;
-        self.entries.push(Reverse(Entry { at: at.max(self.now), order: self.order, what }));
+        let place = self.free.pop().unwrap_or(self.whats.len());
+        match self.whats.get_mut(place) {
+            Some(slot) => *slot = Some(what),
+            None => self.whats.push(Some(what)),
+        }
+        self.entries.push(Reverse((at.max(self.now), self.order, place)));
     }
 
     pub fn after(&mut self, delay: Millis, what: Happening) {
@@ -120,12 +111,13 @@ impl Agenda {
     }
 
     pub fn next_at(&self) -> Option<Millis> {
-        self.entries.peek().map(|it| it.0.at)
+        self.entries.peek().map(|it| it.0.0)
     }
 
     pub fn pop(&mut self) -> Option<Happening> {
-        let Reverse(entry) = self.entries.pop()?;
-        self.now = entry.at;
-        Some(entry.what)
+        let Reverse((at, _, place)) = self.entries.pop()?;
+        self.now = self.now.max(at);
+        self.free.push(place);
+        self.whats[place].take()
     }
 }

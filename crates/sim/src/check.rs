@@ -18,6 +18,7 @@ use crate::client::Wanted;
 use crate::cluster::{self, Cluster};
 use crate::placement;
 use crate::pod;
+use crate::promise::{self, Promises};
 use crate::store::Store;
 
 /// A broken invariant: its name and what was seen.
@@ -26,12 +27,8 @@ pub type Found = Result<(), (&'static str, String)>;
 /// What an event was, as far as the checks of its batch need it.
 #[derive(Debug, Clone)]
 pub enum Cause {
-    Status {
-        task: TaskId,
-        state: TaskState,
-    },
-    /// A user took tasks away by hand; no floor holds against that.
-    Wipe,
+    Status { task: TaskId, state: TaskState },
+    Asked(Box<Command>),
     Other,
 }
 
@@ -41,7 +38,7 @@ impl Cause {
             Event::Engine(EngineEvent::Status(it)) => {
                 Cause::Status { task: it.task.clone(), state: it.state }
             }
-            Event::Asked { command: Command::Kill { .. }, .. } => Cause::Wipe,
+            Event::Asked { command, .. } => Cause::Asked(Box::new(command.clone())),
             _ => Cause::Other,
         }
     }
@@ -56,6 +53,9 @@ pub struct Checks {
     newest_app: BTreeMap<SpecId, (Timestamp, bool)>,
     /// By app, the newest acknowledged change and what it wanted.
     pub asked: BTreeMap<SpecId, (Timestamp, Wanted)>,
+    promises: Promises,
+    /// The region of the master, where regions matter.
+    home: Option<String>,
     pub launches: u64,
     pub kills: u64,
 }
@@ -70,11 +70,16 @@ macro_rules! ensure {
 pub(crate) use ensure;
 
 impl Checks {
+    pub fn new(home: Option<String>) -> Checks {
+        Checks { home, ..Checks::default() }
+    }
+
     /// Commits the writes of one step, looking at each, and at what the step wants done because of them.
     pub fn commit(&mut self, store: &mut Store, batch: &Batch, cause: &Cause) -> Found {
         let Batch { writes, acts } = batch;
-        let mut retired: BTreeMap<SpecId, u32> = BTreeMap::new();
+        let mut retired: BTreeMap<SpecId, Vec<Timestamp>> = BTreeMap::new();
         let mut grown: BTreeSet<SpecId> = BTreeSet::new();
+        let taken_up = promise::before(store, batch, cause)?;
         for write in writes {
             match write {
                 Write::Root { version } => {
@@ -97,7 +102,7 @@ impl Checks {
                     pod::live_together(before.map(|it| &**it), next)?;
                     let retires = before.is_some_and(|it| it.goal == Goal::Running && it.is_serving());
                     if retires && next.goal != Goal::Running {
-                        *retired.entry(next.id.spec.clone()).or_default() += 1;
+                        retired.entry(next.id.spec.clone()).or_default().push(next.config);
                     }
                 }
                 Write::InstanceGone(id) => {
@@ -114,11 +119,15 @@ impl Checks {
             store.apply(write);
         }
         grown.iter().try_for_each(|it| left_alone(store, it))?;
-        if !matches!(cause, Cause::Wipe) {
-            for (id, count) in retired {
-                floor_is_kept(store, &id, count)?;
+        self.promises.after(store, batch, taken_up)?;
+        // Users may take tasks away by hand; no floor holds against that.
+        if !matches!(cause, Cause::Asked(it) if matches!(**it, Command::Kill { .. })) {
+            for (id, configs) in retired {
+                floor_is_kept(store, &id, configs.len())?;
+                self.promises.keeps(store, &id, &configs)?;
             }
         }
+        self.promises.forget(store);
         let calls =
             || acts.iter().filter_map(|it| if let Act::Engine(call) = it { Some(call) } else { None });
         let launches: Vec<&Launch> = calls()
@@ -141,13 +150,8 @@ impl Checks {
         for spec in launches.iter().map(|it| &it.spec).collect::<BTreeSet<_>>() {
             ceiling_is_kept(store, spec)?;
         }
-        placement::constraints_hold(store, &launches)?;
-        for act in acts {
-            if let Act::Reply(_, Reply::Deployed { version, .. }) = act {
-                let stored = store.roots.contains(version);
-                ensure!(stored, "what is acknowledged is stored", "root {version} is not");
-            }
-        }
+        placement::constraints_hold(store, self.home.as_deref(), &launches)?;
+        promise::acknowledged_is_stored(store, acts)?;
         for call in calls() {
             if let Call::Acknowledge { task, .. } = call {
                 acknowledges_stored(store, task, cause)?;
@@ -160,6 +164,11 @@ impl Checks {
         let before = self.newest_app.insert(id.clone(), (version, removed)).unwrap_or_default().0;
         ensure!(before < version, "versions grow", "{id} at {version} after {before}");
         Ok(())
+    }
+
+    /// The server died.
+    pub fn crashed(&mut self, store: &Store) {
+        self.promises.crashed(store);
     }
 
     /// A call is about to leave.
@@ -312,7 +321,7 @@ fn instance_changes(before: Option<&Instance>, next: &Instance) -> Found {
 }
 
 /// Our own kills leave as many serving instances as the upgrade strategy asks for.
-fn floor_is_kept(store: &Store, id: &SpecId, retired: u32) -> Found {
+fn floor_is_kept(store: &Store, id: &SpecId, retired: usize) -> Found {
     let Some(spec) = store.spec(id).filter(|_| action_of(store, id) == Some(ActionKind::RestartApplication))
     else {
         return Ok(());
@@ -360,7 +369,7 @@ fn comes_later(store: &Store, id: &SpecId) -> bool {
 }
 
 /// What a deployment does with an app right now.
-fn action_of(store: &Store, id: &SpecId) -> Option<ActionKind> {
+pub fn action_of(store: &Store, id: &SpecId) -> Option<ActionKind> {
     let actions = store.deployments.values().filter_map(|it| it.step()).flat_map(|it| &it.actions);
     actions.into_iter().find(|it| it.app == *id).map(|it| it.kind)
 }

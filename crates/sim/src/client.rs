@@ -30,12 +30,13 @@ pub enum Wanted {
 pub struct Client {
     pub dice: Dice,
     forceful: f64,
+    fickle: f64,
     pub counter: u64,
 }
 
 impl Client {
-    pub fn new(seed: u64, forceful: f64) -> Client {
-        Client { dice: Dice::new(seed, 2), forceful, counter: 0 }
+    pub fn new(seed: u64, forceful: f64, fickle: f64) -> Client {
+        Client { dice: Dice::new(seed, 2), forceful, fickle, counter: 0 }
     }
 
     pub fn gap(&mut self, mean: u64) -> u64 {
@@ -50,6 +51,12 @@ impl Client {
         }
         let id = self.any(&APPS);
         let mut wanted = BTreeMap::new();
+        if self.dice.chance(self.fickle)
+            && let open @ [_, ..] = store.deployments.keys().collect::<Vec<_>>().as_slice()
+        {
+            let id = **self.dice.pick(open);
+            return (Command::CancelDeployment { id, force: self.dice.chance(0.3) }, wanted);
+        }
         let command = match self.dice.between(0, 99) {
             0..30 => {
                 let update = self.definition(&id);
@@ -87,13 +94,8 @@ impl Client {
             71..82 => self.kill(store, id, force),
             82..89 => self.edit_group(store, force),
             89..91 => Command::DeleteGroup { group: self.any(&GROUPS[..3]), force },
-            91..97 => match store.deployments.keys().collect::<Vec<_>>().as_slice() {
-                [] => Command::ResetDelay { app: id },
-                open => {
-                    Command::CancelDeployment { id: **self.dice.pick(open), force: self.dice.chance(0.4) }
-                }
-            },
-            97..99 => Command::ResetDelay { app: id },
+            91..93 => self.nested_groups(),
+            93..99 => Command::ResetDelay { app: id },
             _ => Command::EnforceRole { group: path("/shop"), enforce: Some(self.dice.chance(0.5)) },
         };
         (command, wanted)
@@ -153,6 +155,41 @@ impl Client {
         let create = self.dice.chance(0.3);
         let dry_run = self.dice.chance(0.1);
         Command::EditGroup { group, update: Box::new(update), create, force, dry_run }
+    }
+
+    /// A tree of groups in one request, each with some apps and dependencies.
+    fn nested_groups(&mut self) -> Command {
+        let direct = |it: &mut Client, group: &str| -> Option<Vec<AppUpdate>> {
+            let group = path(group);
+            let inside = APPS.iter().map(|it| path(it)).filter(|it| it.parent() == group).collect::<Vec<_>>();
+            let kept = inside.into_iter().filter(|_| it.dice.chance(0.8)).collect::<Vec<_>>();
+            Some(
+                kept.into_iter().map(|id| AppUpdate { id: Some(id.clone()), ..it.definition(&id) }).collect(),
+            )
+        };
+        let depends = |it: &mut Client, on: &str| it.dice.chance(0.5).then(|| vec![path(on)]);
+        let db = GroupUpdate {
+            id: Some(path("/shop/db")),
+            apps: direct(self, "/shop/db"),
+            ..GroupUpdate::default()
+        };
+        let x = GroupUpdate {
+            id: Some(path("/x")),
+            apps: direct(self, "/x"),
+            dependencies: depends(self, "/shop"),
+            ..GroupUpdate::default()
+        };
+        let shop = GroupUpdate {
+            id: Some(path("/shop")),
+            apps: direct(self, "/shop"),
+            dependencies: depends(self, "/shop/db"),
+            groups: Some(vec![db]),
+            ..GroupUpdate::default()
+        };
+        let apps = if self.dice.chance(0.5) { direct(self, "/") } else { None };
+        let update = GroupUpdate { apps, groups: Some(vec![shop, x]), ..GroupUpdate::default() };
+        let (group, force, dry_run) = (path("/"), self.dice.chance(self.forceful), self.dice.chance(0.1));
+        Command::EditGroup { group, update: Box::new(update), create: false, force, dry_run }
     }
 
     /// A whole definition, of the kinds that matter to scheduling.
@@ -268,7 +305,7 @@ pub fn constraint(dice: &mut Dice) -> Constraint {
         operator,
         value: value.map(str::to_owned),
     };
-    match dice.between(0, 8) {
+    match dice.between(0, 10) {
         0 => of("hostname", Operator::Unique, None),
         1 => of("rack", Operator::Cluster, Some("r1")),
         2 => of("rack", Operator::Cluster, None),
@@ -277,6 +314,8 @@ pub fn constraint(dice: &mut Dice) -> Constraint {
         5 => of("rack", Operator::GroupBy, None),
         6 => of("rack", Operator::GroupBy, Some("3")),
         7 => of("hostname", Operator::MaxPer, Some("2")),
+        8 => of("@zone", Operator::GroupBy, None),
+        9 => of("@zone", Operator::Is, Some("z2")),
         _ => of("rack", Operator::Is, Some("r2")),
     }
 }

@@ -52,6 +52,8 @@ pub struct Agent {
     pub link: Link,
     /// Counts the cuts, so that a late event can tell which one it belongs to.
     pub cuts: u64,
+    /// When it is not to be relied upon, by the wall clock.
+    pub maintenance: Option<(Timestamp, Duration)>,
     filter: Option<(Millis, Vec<Resource>)>,
 }
 
@@ -71,6 +73,7 @@ pub enum Link {
 #[derive(Debug)]
 pub struct OpenOffer {
     pub agent: usize,
+    pub maintenance: Option<(Timestamp, Duration)>,
     pub resources: Vec<Resource>,
 }
 
@@ -104,7 +107,7 @@ impl Cluster {
         self.next_agent += 1;
         let free = plan.resources.clone();
         let id = AgentId::new(format!("agent-{}", self.next_agent));
-        self.agents.push(Agent { id, plan, free, link: Link::Up, cuts: 0, filter: None });
+        self.agents.push(Agent { id, plan, free, link: Link::Up, cuts: 0, maintenance: None, filter: None });
     }
 
     /// A scheduler subscribes.
@@ -170,11 +173,12 @@ impl Cluster {
                 role: if enforced { "shop".into() } else { self.role.clone() },
                 resources: resources.iter().filter(|it| !is_nothing(&it.amount)).cloned().collect(),
                 attributes: agent.plan.attributes.clone(),
-                region: None,
-                zone: None,
-                unavailability: None,
+                region: Some(agent.plan.region.clone()),
+                zone: Some(agent.plan.zone.clone()),
+                unavailability: agent.maintenance.map(|(start, length)| (start, Some(length))),
             });
-            self.offers.insert(self.next_offer, OpenOffer { agent: at, resources });
+            self.offers
+                .insert(self.next_offer, OpenOffer { agent: at, maintenance: agent.maintenance, resources });
         }
         if !made.is_empty() {
             self.tell_in_order(agenda, EngineEvent::Offers(made));
@@ -189,6 +193,18 @@ impl Cluster {
     pub fn tell(&self, agenda: &mut Agenda, at: Millis, event: EngineEvent) {
         if let Some(connection) = self.connection {
             agenda.at(at, Happening::Told { connection, event });
+        }
+    }
+
+    /// An operator announces that an agent will be worked on. Its offers are taken back and made anew.
+    pub fn maintain(&mut self, agenda: &mut Agenda, now: Timestamp) {
+        let at = self.dice.between(0, self.agents.len() as u64 - 1) as usize;
+        let start = now + Duration::from_millis(self.dice.between(0, 120_000));
+        let length = Duration::from_millis(self.dice.around(240_000));
+        self.agents[at].maintenance = Some((start, length));
+        let open: Vec<u64> = self.offers.iter().filter(|it| it.1.agent == at).map(|it| *it.0).collect();
+        for number in open {
+            self.withdraw(agenda, number);
         }
     }
 
@@ -362,6 +378,7 @@ impl Cluster {
     pub fn heal(&mut self, agenda: &mut Agenda, room: Vec<AgentPlan>) {
         self.faults = Faults::default();
         for agent in 0..self.agents.len() {
+            self.agents[agent].maintenance = None;
             match self.agents[agent].link {
                 Link::Cut | Link::Missed => self.back(agenda, agent, self.agents[agent].cuts),
                 Link::Dead => self.agents[agent].link = Link::MarkedGone,

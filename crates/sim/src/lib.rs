@@ -18,11 +18,16 @@ mod dice;
 mod placement;
 mod plan;
 mod pod;
+mod promise;
 mod restart;
 mod settle;
 mod sim;
 mod store;
 mod task;
+
+use std::collections::BTreeSet;
+
+pub use marathon_core_faulty::Fault;
 
 use plan::Plan;
 use sim::Sim;
@@ -45,34 +50,49 @@ pub struct Summary {
 pub struct Violation {
     pub name: &'static str,
     pub detail: String,
-    pub seed: u64,
-    pub events: u64,
+    pub history: History,
     /// The last things that happened.
     pub tail: Vec<String>,
 }
 
-pub fn run(seed: u64, events: u64) -> Result<Summary, Box<Violation>> {
-    let (sim, found) = tell(seed, events, false);
+/// Which history to tell.
+#[derive(Debug, Clone)]
+pub struct History {
+    pub seed: u64,
+    /// How many events reach the core before the world turns kind.
+    pub events: u64,
+    /// Bugs of the original that are back in it.
+    pub broken: BTreeSet<Fault>,
+}
+
+impl History {
+    pub fn of(seed: u64) -> History {
+        History { seed, events: EVENTS, broken: BTreeSet::new() }
+    }
+}
+
+pub fn run(history: &History) -> Result<Summary, Box<Violation>> {
+    let (sim, found) = tell(history, false);
     match found {
         Ok(()) => {
             Ok(Summary { steps: sim.steps, simulated_ms: sim.agenda.now, launches: sim.checks.launches })
         }
         // Told again, word for word, with every word written down.
         Err((name, detail)) => {
-            let tail = journal(seed, events);
+            let tail = journal(history);
             let tail = tail[tail.len().saturating_sub(TAIL)..].to_vec();
-            Err(Box::new(Violation { name, detail, seed, events, tail }))
+            Err(Box::new(Violation { name, detail, history: history.clone(), tail }))
         }
     }
 }
 
 /// Everything that happens in a history, up to its end or its violation.
-pub fn journal(seed: u64, events: u64) -> Vec<String> {
-    tell(seed, events, true).0.journal.unwrap_or_default()
+pub fn journal(history: &History) -> Vec<String> {
+    tell(history, true).0.journal.unwrap_or_default()
 }
 
-fn tell(seed: u64, events: u64, journal: bool) -> (Sim, check::Found) {
-    let mut sim = Sim::new(Plan::draw(seed, events), journal);
+fn tell(history: &History, journal: bool) -> (Sim, check::Found) {
+    let mut sim = Sim::new(Plan::draw(history), journal);
     let mut found = sim.chaos();
     if found.is_ok() {
         sim.heal();

@@ -1,14 +1,18 @@
-//! `sim [--seed N] [--seeds A..B] [--events N] [--threads N] [--verbose]`
+//! `sim [--seed N] [--seeds A..B] [--events N] [--threads N] [--fault NAME] [--verbose]`
+//!
+//! With a fault of the original back in it, the first seed that finds it ends the run.
 
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use marathon_sim::{EVENTS, Summary, Violation, journal, run};
+use marathon_sim::{EVENTS, Fault, History, Summary, Violation, journal, run};
 
-const USAGE: &str = "usage: sim [--seed N] [--seeds A..B] [--events N] [--threads N] [--verbose]";
+const USAGE: &str =
+    "usage: sim [--seed N] [--seeds A..B] [--events N] [--threads N] [--fault NAME] [--verbose]\nfaults:";
 
 /// A history takes milliseconds. One that takes this long is caught in a step that never ends.
 const STUCK_AFTER: Duration = Duration::from_secs(120);
@@ -20,12 +24,20 @@ struct Args {
     seeds: std::ops::Range<u64>,
     events: u64,
     threads: usize,
+    broken: BTreeSet<Fault>,
     verbose: bool,
+}
+
+impl Args {
+    fn history(&self, seed: u64) -> History {
+        History { seed, events: self.events, broken: self.broken.clone() }
+    }
 }
 
 fn parse(mut args: impl Iterator<Item = String>) -> Option<Args> {
     let threads = std::thread::available_parallelism().map_or(1, |it| it.get());
-    let mut parsed = Args { seeds: 0..1_000, events: EVENTS, threads, verbose: false };
+    let mut parsed =
+        Args { seeds: 0..1_000, events: EVENTS, threads, broken: BTreeSet::new(), verbose: false };
     while let Some(name) = args.next() {
         match name.as_str() {
             "--verbose" => parsed.verbose = true,
@@ -39,6 +51,10 @@ fn parse(mut args: impl Iterator<Item = String>) -> Option<Args> {
                 parsed.seeds = first.parse().ok()?..end.parse().ok()?;
             }
             "--events" => parsed.events = args.next()?.parse().ok()?,
+            "--fault" => {
+                let name = args.next()?;
+                parsed.broken.insert(Fault::ALL.into_iter().find(|it| it.name() == name)?);
+            }
             "--threads" => parsed.threads = args.next()?.parse().ok().filter(|it| *it > 0)?,
             _ => return None,
         }
@@ -48,12 +64,13 @@ fn parse(mut args: impl Iterator<Item = String>) -> Option<Args> {
 
 fn main() -> ExitCode {
     let Some(args) = parse(std::env::args().skip(1)) else {
-        eprintln!("{USAGE}");
+        let faults = Fault::ALL.map(Fault::name).join(" ");
+        eprintln!("{USAGE} {faults}");
         return ExitCode::from(2);
     };
     let one = args.seeds.end == args.seeds.start + 1;
     if args.verbose && one {
-        for line in journal(args.seeds.start, args.events) {
+        for line in journal(&args.history(args.seeds.start)) {
             println!("{line}");
         }
     }
@@ -63,18 +80,22 @@ fn main() -> ExitCode {
     let total = Mutex::new((Summary::default(), 0));
     let under_way: UnderWay = Arc::new(Mutex::new(vec![None; args.threads]));
     let done = watch(under_way.clone(), args.events);
+    let told = AtomicU64::new(0);
     std::thread::scope(|scope| {
         for worker in 0..args.threads {
-            let (next, total, broken, args, under_way) = (&next, &total, &broken, &args, &under_way);
+            let (next, told, total, broken, args, under_way) =
+                (&next, &told, &total, &broken, &args, &under_way);
             scope.spawn(move || {
                 loop {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= args.seeds.end {
+                    let found = !args.broken.is_empty() && broken.load(Ordering::Relaxed);
+                    if seed >= args.seeds.end || found {
                         under_way.lock().expect("nobody panics with it")[worker] = None;
                         return;
                     }
                     under_way.lock().expect("nobody panics with it")[worker] = Some((seed, Instant::now()));
-                    let result = run(seed, args.events);
+                    let result = run(&args.history(seed));
+                    told.fetch_add(1, Ordering::Relaxed);
                     let mut total = total.lock().expect("no thread panics while it counts");
                     match result {
                         Ok(summary) => add(&mut total.0, summary),
@@ -95,7 +116,7 @@ fn main() -> ExitCode {
     drop(done);
     let (sum, violations) = *total.lock().expect("all threads are done");
     let seconds = began.elapsed().as_secs_f64().max(1e-9);
-    let seeds = args.seeds.end.saturating_sub(args.seeds.start);
+    let seeds = told.load(Ordering::Relaxed);
     println!(
         "{seeds} seeds, {violations} violations, {} events, {} launches, {:.1} s; simulated over real time {:.0}x on {} \
          threads, {:.0} seeds per minute",
@@ -133,13 +154,14 @@ fn add(sum: &mut Summary, one: Summary) {
 }
 
 fn report(violation: &Violation, whole: bool) {
-    let Violation { name, detail, seed, events, tail } = violation;
+    let Violation { name, detail, history: History { seed, events, broken }, tail } = violation;
+    let faults: String = broken.iter().map(|it| format!(" --fault {}", it.name())).collect();
     if whole {
         for line in tail {
             println!("{line}");
         }
     }
     println!(
-        "VIOLATION in seed {seed}: {name}\n  {detail}\n  replay: sim --seed {seed} --events {events} --verbose"
+        "VIOLATION in seed {seed}: {name}\n  {detail}\n  replay: sim --seed {seed} --events {events}{faults} --verbose"
     );
 }

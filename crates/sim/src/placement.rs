@@ -2,21 +2,33 @@
 
 use std::collections::BTreeMap;
 
+use marathon_model::act::{Act, Batch};
 use marathon_model::app::{Constraint, Operator};
 use marathon_model::instance::{Agent, Instance};
-use marathon_model::offer::{Attribute, Launch};
+use marathon_model::offer::{Attribute, Call, Launch};
+use marathon_model::time::Timestamp;
 
 use crate::check::{Found, ensure};
+use crate::cluster::{self, Cluster};
 use crate::store::Store;
 
 const NAME: &str = "constraints hold at each launch";
 
 /// The launches of one step, judged one after the other beside what was placed before.
-pub fn constraints_hold(store: &Store, launches: &[&Launch]) -> Found {
+pub fn constraints_hold(store: &Store, home: Option<&str>, launches: &[&Launch]) -> Found {
     for (at, launch) in launches.iter().enumerate() {
         let Some(spec) = store.apps.get(&launch.spec).and_then(|it| it.get(&launch.version)?.as_ref()) else {
             return Err(("a launch is of a known version", format!("{} {}", launch.task, launch.version)));
         };
+        let agent = store.task(&launch.task).and_then(|it| it.agent.clone());
+        let elsewhere = spec.constraints.iter().any(|it| it.field == "@region" || it.field == "@zone");
+        let region = agent.as_ref().and_then(|it| it.region.as_deref());
+        ensure!(
+            home.is_none() || elsewhere || region == home,
+            "an app stays in the region of its master",
+            "{} in {region:?}",
+            launch.task
+        );
         if spec.constraints.is_empty() {
             continue;
         }
@@ -26,7 +38,7 @@ pub fn constraints_hold(store: &Store, launches: &[&Launch]) -> Found {
             .filter(|it| it.config == spec.config && !it.is_over() && !later(it))
             .filter_map(|it| it.agent.as_deref())
             .collect();
-        let Some(agent) = store.task(&launch.task).and_then(|it| it.agent.clone()) else { continue };
+        let Some(agent) = agent else { continue };
         for constraint in &spec.constraints {
             ensure!(
                 holds(constraint, &agent, &placed),
@@ -36,6 +48,18 @@ pub fn constraints_hold(store: &Store, launches: &[&Launch]) -> Found {
                 agent.host
             );
         }
+    }
+    Ok(())
+}
+
+/// An agent that is being worked on, or soon will be, gets nothing new.
+pub fn nothing_starts_in_maintenance(cluster: &Cluster, batch: &Batch, now: Timestamp) -> Found {
+    for act in &batch.acts {
+        let Act::Engine(Call::Accept { offer, .. }) = act else { continue };
+        let open = cluster::number(offer).and_then(|it| cluster.offers.get(&it));
+        let Some((start, length)) = open.and_then(|it| it.maintenance) else { continue };
+        let under_way = start < now && now < start + length;
+        ensure!(!under_way, "nothing starts in maintenance", "{offer} from {start} for {length:?}, at {now}");
     }
     Ok(())
 }
@@ -70,8 +94,11 @@ fn holds(constraint: &Constraint, agent: &Agent, placed: &[&Agent]) -> bool {
 }
 
 fn field(agent: &Agent, name: &str) -> Option<String> {
-    if name == "hostname" {
-        return Some(agent.host.to_string());
+    match name {
+        "hostname" => return Some(agent.host.to_string()),
+        "@region" => return agent.region.as_deref().map(str::to_owned),
+        "@zone" => return agent.zone.as_deref().map(str::to_owned),
+        _ => {}
     }
     match agent.attributes.get(name)? {
         Attribute::Text(text) => Some(text.clone()),

@@ -4,12 +4,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use marathon_core::Policy;
+use marathon_core_faulty::Policy;
 use marathon_model::offer::Attribute;
 use marathon_model::resources::{ANY_ROLE, Amount, Milli, PortRange, Resource, Role};
 
+use crate::History;
 use crate::agenda::Millis;
 use crate::dice::Dice;
+
+/// The region of the master, and of most agents.
+const HOME: &str = "home";
 
 #[derive(Debug)]
 pub struct Plan {
@@ -23,6 +27,8 @@ pub struct Plan {
     pub client_gap: Millis,
     /// Users care about unfinished deployments: they wait, or they force.
     pub forceful: f64,
+    /// How often a wish is to take back what is under way.
+    pub fickle: f64,
     /// Whether the core is audited after every step, or on a sample.
     pub audit_every: u64,
 }
@@ -31,6 +37,8 @@ pub struct Plan {
 pub struct AgentPlan {
     pub host: Arc<str>,
     pub attributes: Arc<BTreeMap<String, Attribute>>,
+    pub region: Arc<str>,
+    pub zone: Arc<str>,
     pub resources: Vec<Resource>,
 }
 
@@ -54,10 +62,15 @@ pub struct Faults {
     pub clock_step_gap: Millis,
     pub wake_late: f64,
     pub kill_ignored: f64,
+    /// A commit takes seconds; whatever happens meanwhile waits.
+    pub store_slow: f64,
+    pub storm_gap: Millis,
+    pub maintenance_gap: Millis,
 }
 
 impl Plan {
-    pub fn draw(seed: u64, events: u64) -> Plan {
+    pub fn draw(history: &History) -> Plan {
+        let History { seed, events, ref broken } = *history;
         let mut dice = Dice::new(seed, 0);
         let role: Role = if dice.chance(0.3) { "prod".into() } else { ANY_ROLE.into() };
         let count = dice.between(1, 6);
@@ -67,9 +80,10 @@ impl Plan {
             events,
             agents,
             faults: Faults::draw(&mut dice),
-            policy: policy(&mut dice, role),
+            policy: Policy { faults: broken.clone(), ..policy(&mut dice, role) },
             client_gap: *dice.pick(&[4_000, 20_000, 90_000]),
             forceful: *dice.pick(&[0.0, 0.2, 0.6]),
+            fickle: *dice.pick(&[0.02, 0.05, 0.3]),
             audit_every: if seed.is_multiple_of(16) { 1 } else { 40 },
         }
     }
@@ -87,6 +101,7 @@ impl Faults {
         let (task_dies, launch_stuck, task_sickens) =
             (rate([0.05, 0.5]), rate([0.02, 0.2]), rate([0.1, 0.5]));
         let (probe_lost, wake_late, kill_ignored) = (rate([0.02, 0.2]), rate([0.05, 0.5]), rate([0.1, 0.5]));
+        let store_slow = rate([0.002, 0.05]);
         let mut gap = |gaps: [Millis; 2]| if dice.chance(0.5) { *dice.pick(&gaps) } else { 0 };
         Faults {
             crash,
@@ -104,6 +119,9 @@ impl Faults {
             partition_gap: gap([60_000, 600_000]),
             rescind_gap: gap([2_000, 60_000]),
             clock_step_gap: gap([100_000, 1_000_000]),
+            store_slow,
+            storm_gap: gap([120_000, 900_000]),
+            maintenance_gap: gap([120_000, 900_000]),
         }
     }
 }
@@ -121,6 +139,9 @@ fn policy(dice: &mut Dice, role: Role) -> Policy {
         max_instances_per_offer: *dice.pick(&[None, Some(1), Some(5)]),
         max_versions: *dice.pick(&[2, 5, 50]),
         max_running_deployments: *dice.pick(&[2, 100]),
+        maintenance_mode: dice.chance(0.8),
+        draining: seconds(dice, &[0, 60]),
+        master_region: dice.chance(0.3).then(|| HOME.to_owned()),
         ..Policy::default()
     };
     policy.rules.mesos_role = role;
@@ -132,7 +153,11 @@ impl AgentPlan {
         let cpus = *dice.pick(&[1_000, 2_000, 4_000, 8_000]);
         let mem = *dice.pick(&[256, 1_024, 4_096]);
         let ports = *dice.pick(&[2, 10, 1_000]);
-        AgentPlan::new(dice, at, role, cpus, mem, ports)
+        let mut plan = AgentPlan::new(dice, at, role, cpus, mem, ports);
+        if dice.chance(0.2) {
+            plan.region = "away".into();
+        }
+        plan
     }
 
     /// Large enough for whatever users want, for the time after the faults.
@@ -162,6 +187,8 @@ impl AgentPlan {
         AgentPlan {
             host: format!("host{at}").into(),
             attributes: Arc::new(BTreeMap::from([("rack".to_owned(), rack)])),
+            region: HOME.into(),
+            zone: format!("z{}", 1 + at / 2 % 3).into(),
             resources,
         }
     }

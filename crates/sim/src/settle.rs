@@ -58,7 +58,7 @@ impl Sim {
         while !self.is_quiet_until(until) {
             self.advance()?;
         }
-        self.agenda.now = until;
+        self.agenda.now = self.agenda.now.max(until);
         Ok(())
     }
 

@@ -1,11 +1,11 @@
 //! One history: the loop of a server around the real core, with a simulated world on all sides.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
-use marathon_core::Core;
+use marathon_core_faulty::Core;
 use marathon_model::act::{Act, Batch, Probe, ProbeKind};
 use marathon_model::command::{Refusal, Reply};
-use marathon_model::event::{Event, ProbeCheck, ProbeOutcome, ProbeResult};
+use marathon_model::event::{Event, ProbeCheck, ProbeKey, ProbeOutcome, ProbeResult};
 use marathon_model::id::{FrameworkId, RequestId, SpecId};
 use marathon_model::offer::EngineEvent;
 use marathon_model::time::{Now, Tick, Timestamp};
@@ -15,6 +15,7 @@ use crate::check::{Cause, Checks, Found};
 use crate::client::{Client, Wanted};
 use crate::cluster::Cluster;
 use crate::dice::Dice;
+use crate::placement;
 use crate::plan::{AgentPlan, Plan};
 use crate::restart;
 use crate::store::Store;
@@ -45,6 +46,12 @@ pub struct Sim {
     /// Steps taken together, to be committed together.
     group: Vec<(Cause, Batch)>,
     flush_at: Millis,
+    /// The commit of `group` takes its time: nothing is stepped before it is done.
+    stalls: bool,
+    /// What happened meanwhile.
+    backlog: VecDeque<Event>,
+    /// No probe gets through before.
+    storm_until: Millis,
     flushes: u64,
     /// Written only when a history is told again.
     pub journal: Option<Vec<String>>,
@@ -85,13 +92,15 @@ impl Sim {
         first(faults.rescind_gap, Happening::Rescind);
         first(faults.disconnect_gap, Happening::Disconnect);
         first(faults.clock_step_gap, Happening::ClockStep);
+        first(faults.storm_gap, Happening::Storm);
+        first(faults.maintenance_gap, Happening::Maintenance);
         Sim {
             cluster: Cluster::new(&plan),
             store: Store::default(),
-            checks: Checks::default(),
+            checks: Checks::new(plan.policy.master_region.clone()),
             healed: false,
             steps: 0,
-            client: Client::new(plan.seed, plan.forceful),
+            client: Client::new(plan.seed, plan.forceful, plan.fickle),
             term: None,
             terms: 0,
             wall_shift: 0,
@@ -99,6 +108,9 @@ impl Sim {
             requests: 0,
             group: Vec::new(),
             flush_at: 0,
+            stalls: false,
+            backlog: VecDeque::new(),
+            storm_until: 0,
             flushes: 0,
             journal: journal.then(Vec::new),
             plan,
@@ -127,12 +139,18 @@ impl Sim {
         while self.steps < self.plan.events {
             self.advance()?;
         }
-        self.flush()
+        self.catch_up()
     }
 
     /// One entry of the agenda.
     pub fn advance(&mut self) -> Found {
         if !self.group.is_empty() && self.agenda.next_at().is_none_or(|it| it > self.flush_at) {
+            if !self.stalls && self.dice.chance(self.cluster.faults.store_slow) {
+                self.stalls = true;
+                self.flush_at = self.agenda.now + self.dice.around(2_000);
+                return Ok(());
+            }
+            self.agenda.now = self.agenda.now.max(self.flush_at);
             return self.flush();
         }
         let Some(happening) = self.agenda.pop() else { return Ok(()) };
@@ -192,7 +210,7 @@ impl Sim {
                 let gap = self.dice.around(faults.disconnect_gap);
                 agenda.after(gap, Happening::Disconnect);
                 if self.cluster.connection.is_some() {
-                    self.flush()?;
+                    self.catch_up()?;
                     self.cluster.disconnect(self.agenda.now);
                     if let Some(term) = self.term.as_ref().map(|it| it.number) {
                         let away = 50 + self.dice.around(5_000);
@@ -205,6 +223,16 @@ impl Sim {
                 self.wall_shift += self.dice.between(0, 600_000) as i64 - 300_000;
                 let gap = self.dice.around(faults.clock_step_gap);
                 agenda.after(gap, Happening::ClockStep);
+            }
+            Happening::Storm => {
+                self.storm_until = agenda.now + self.dice.around(60_000);
+                let gap = self.dice.around(faults.storm_gap);
+                agenda.after(gap, Happening::Storm);
+            }
+            Happening::Maintenance => {
+                cluster.maintain(agenda, Timestamp(EPOCH + agenda.now as i64 + self.wall_shift));
+                let gap = self.dice.around(faults.maintenance_gap);
+                agenda.after(gap, Happening::Maintenance);
             }
             _ => {}
         }
@@ -243,12 +271,19 @@ impl Sim {
 
     /// One event reaches the core.
     fn step(&mut self, event: Event) -> Found {
+        if self.stalls {
+            self.backlog.push_back(event);
+            return Ok(());
+        }
         self.note(|_| format!("» {event:?}"));
         let now = self.now();
         let Some(term) = &mut self.term else { return Ok(()) };
         self.steps += 1;
         let cause = Cause::of(&event);
         let batch = term.core.step(event, now);
+        if self.plan.policy.maintenance_mode {
+            placement::nothing_starts_in_maintenance(&self.cluster, &batch, now.wall)?;
+        }
         if self.steps.is_multiple_of(self.plan.audit_every) {
             audit(&term.core)?;
         }
@@ -259,8 +294,26 @@ impl Sim {
         if self.group.len() >= 8 { self.flush() } else { Ok(()) }
     }
 
+    /// Commits whatever waits to be committed, and what waits behind that.
+    fn catch_up(&mut self) -> Found {
+        while !self.group.is_empty() {
+            self.flush()?;
+        }
+        Ok(())
+    }
+
     /// The group commit, and then what was decided leaves the process.
     fn flush(&mut self) -> Found {
+        self.commit()?;
+        // A crash took with it what waited.
+        for event in std::mem::take(&mut self.backlog) {
+            self.step(event)?;
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self) -> Found {
+        self.stalls = false;
         let group = std::mem::take(&mut self.group);
         if group.is_empty() {
             return Ok(());
@@ -313,6 +366,8 @@ impl Sim {
     fn die(&mut self) {
         self.term = None;
         self.waiting.clear();
+        self.backlog.clear();
+        self.checks.crashed(&self.store);
         self.cluster.disconnect(self.agenda.now);
         // Mostly a supervisor brings it back at once; now and then it takes a person.
         let mean = if self.dice.chance(0.2) { 600_000 } else { 2_000 };
@@ -395,10 +450,13 @@ impl Sim {
     }
 
     fn probe(&mut self, probe: Probe) {
+        if self.agenda.now < self.storm_until && !self.healed {
+            let outcome = ProbeOutcome::Failed { cause: "timed out".into() };
+            return self.probed(probe.key, outcome);
+        }
         if self.dice.chance(self.cluster.faults.probe_lost) {
             return;
         }
-        let Some(term) = &self.term else { return };
         let task = self.cluster.tasks.get(&probe.key.task).filter(|it| it.is_running() && !it.ended);
         let reached = task.filter(|it| it.ports.contains(&probe.port));
         let healthy = reached.is_some_and(|it| match probe.key.check {
@@ -415,7 +473,12 @@ impl Sim {
                 body: "".into(),
             },
         };
-        let result = ProbeResult { key: probe.key, outcome };
+        self.probed(probe.key, outcome);
+    }
+
+    fn probed(&mut self, key: ProbeKey, outcome: ProbeOutcome) {
+        let Some(term) = &self.term else { return };
+        let result = ProbeResult { key, outcome };
         let after = self.dice.between(1, 50);
         self.agenda.after(after, Happening::Probed { term: term.number, result });
     }

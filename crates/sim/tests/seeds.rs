@@ -1,6 +1,6 @@
 //! A few hundred histories on every run of the tests; `cargo run --release -p marathon-sim` runs many more.
 
-use marathon_sim::{EVENTS, journal, run};
+use marathon_sim::{History, journal, run};
 
 #[test]
 fn two_hundred_histories_hold() {
@@ -15,7 +15,7 @@ fn two_hundred_histories_hold() {
 }
 
 fn hold(seed: u64) -> u64 {
-    match run(seed, EVENTS) {
+    match run(&History::of(seed)) {
         Ok(summary) => summary.launches,
         Err(it) => panic!("seed {seed}: {}: {}\n{}", it.name, it.detail, it.tail.join("\n")),
     }
@@ -25,6 +25,7 @@ fn hold(seed: u64) -> u64 {
 #[test]
 fn a_seed_is_one_history() {
     for seed in [1, 2, 3] {
-        assert_eq!(journal(seed, 300), journal(seed, 300), "seed {seed}");
+        let history = History { events: 300, ..History::of(seed) };
+        assert_eq!(journal(&history), journal(&history), "seed {seed}");
     }
 }

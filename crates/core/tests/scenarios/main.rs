@@ -8,6 +8,7 @@ mod explain;
 mod groups;
 mod guards;
 mod health;
+mod history;
 mod instances;
 mod pods;
 mod previews;
