@@ -242,6 +242,13 @@ impl Core {
         for (id, _) in draft.groups.iter().filter(|it| it.1.is_some()) {
             violations.extend(tree.app(id).map(|it| one_name(it.is_pod())));
         }
+        // An earlier version of a group may know an app where a pod is now.
+        let turns = |it: &AppChange| {
+            it.before.as_ref().zip(it.after.as_ref()).is_some_and(|(a, b)| a.is_pod() != b.is_pod())
+        };
+        if changes.iter().any(turns) {
+            violations.push(crate::edit_pod::same_id("/"));
+        }
         // A new circle leads through something that changed: an app, or the dependencies of a group.
         let depends_anew = |(id, group): &(&GroupId, &Option<Group>)| {
             let before = self.world.view.groups.get(*id).map(|it| it.dependencies.as_slice());

@@ -436,7 +436,11 @@ pub fn undo(world: &World, plan: &Deployment) -> Draft {
                         dependencies.push(dependency.clone());
                     }
                 }
-                let enforce_role = before.enforce_role;
+                // Roles are also given out by a request that deploys nothing.
+                let enforce_role = match before.enforce_role == after.enforce_role {
+                    true => now.enforce_role,
+                    false => before.enforce_role,
+                };
                 draft.groups.insert(
                     change.id.clone(),
                     Some(Group { dependencies, enforce_role, ..Group::clone(now) }),

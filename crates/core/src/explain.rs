@@ -48,7 +48,8 @@ pub fn explain(
     let app = view.app(id)?;
     let spec = app.spec.as_ref()?;
     let case = Case { view, policy, app, spec, now };
-    let waiting = || app.instances.values().filter(|it| it.wants_launch());
+    // What owns volumes goes to them, whatever other agents have.
+    let waiting = || app.instances.values().filter(|it| it.wants_launch() && it.reservation.is_none());
     // Those that wait are alike, but for a few of an earlier configuration amid a rollout.
     let one = waiting().find(|it| it.config == spec.config).or_else(|| waiting().next());
     let known = !view.agents.is_empty();

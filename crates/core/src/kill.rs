@@ -1,11 +1,11 @@
 //! Killing tasks on request: as they are, with a lower number of instances, or with all they own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use marathon_model::app::AppSpec;
 use marathon_model::command::{Refusal, Reply, Victims};
-use marathon_model::id::{GroupId, InstanceId, PathId, SpecId};
+use marathon_model::id::{GroupId, InstanceId, PathId, SpecId, TaskId};
 use marathon_model::instance::{Condition, Goal, Instance};
 use marathon_model::view::App;
 
@@ -74,13 +74,16 @@ impl Core {
             }
             // Containers of pods are passed over, whatever the id looks like.
             Victims::Tasks(tasks) => {
-                let known = tasks.iter().filter_map(|it| self.world.view.task(it));
+                // One that is named twice is one victim.
+                let tasks: BTreeSet<&TaskId> = tasks.iter().collect();
+                let known = tasks.into_iter().filter_map(|it| self.world.view.task(it));
                 Ok(known.filter(|it| !crate::parts::is_pod(it)).cloned().collect())
             }
             Victims::Instances { pod, instances } => {
                 self.live(pod, true).ok_or_else(|| Refusal::NoSuchPod(pod.clone()))?;
-                let ours = instances.iter().filter(|it| it.spec == *pod);
-                let known: Vec<_> = ours.filter_map(|it| self.world.instance(it)).cloned().collect();
+                let ours: BTreeSet<_> = instances.iter().filter(|it| it.spec == *pod).collect();
+                let known: Vec<_> =
+                    ours.into_iter().filter_map(|it| self.world.instance(it)).cloned().collect();
                 match (instances.as_slice(), known.is_empty()) {
                     ([one], true) => Err(Refusal::NoSuchTask(one.to_string())),
                     _ => Ok(known),

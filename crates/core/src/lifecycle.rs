@@ -225,6 +225,12 @@ impl Core {
         });
         if ends {
             self.note_failure(&next, status);
+            // The other containers of a pod end later, and by our hand.
+            let broke = before.task.as_ref().is_some_and(parts::is_broken);
+            let unhealthy = status.reason == Some(Reason::HealthCheckUnhealthy);
+            if unhealthy && !broke && !condition.is_terminal() {
+                self.count_failure(&next, &format!("{:?}: {}", status.state, status.message));
+            }
         }
         if condition.is_terminal() {
             crate::agents::give_back(&mut self.world, &next, condition);

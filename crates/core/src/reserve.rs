@@ -52,7 +52,8 @@ impl Core {
         let roles = [instance.role.clone()];
         let mut own = own_pool(found);
         let mut refused = Vec::new();
-        if offer.role != instance.role || !own.has_role(&roles) {
+        // Its volumes may be all that it needs.
+        if offer.role != instance.role || !found.iter().any(|it| it.role == instance.role) {
             refused.push(Mismatch::UnfulfilledRole);
         }
         // The place among the others was judged when it was reserved, and has been kept for it since. What counts is

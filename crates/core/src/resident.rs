@@ -86,7 +86,7 @@ impl Core {
         let (mut volumes, mut resources) = (Vec::new(), Vec::new());
         let all = std::mem::take(&mut held.by_instance);
         for (id, found) in all {
-            if !self.is_given_up(&id, offer) {
+            if !self.is_given_up(&id, &found, offer) {
                 held.by_instance.insert(id, found);
                 continue;
             }
@@ -103,7 +103,7 @@ impl Core {
         some(volumes, Operation::Destroy).into_iter().chain(some(resources, Operation::Unreserve)).collect()
     }
 
-    fn is_given_up(&self, id: &InstanceId, offer: &Offer) -> bool {
+    fn is_given_up(&self, id: &InstanceId, found: &[Resource], offer: &Offer) -> bool {
         match self.world.instance(id) {
             // Its record goes when it is wiped or was never seen; but a state older than this one, of which
             // nothing is left here, may have known it.
@@ -111,7 +111,11 @@ impl Core {
             Some(it) if it.is_condemned() => true,
             // It was given up with an agent that an operator declared gone.
             Some(it) if it.reservation.is_none() => it.is_over(),
-            Some(it) => it.agent.as_ref().is_none_or(|agent| agent.id != offer.agent),
+            // It has found another agent since. But an agent that was registered anew has another id and the same
+            // volumes, and those are never destroyed for that.
+            Some(it) => {
+                it.agent.as_ref().is_none_or(|agent| agent.id != offer.agent) && !has_a_volume(it, found)
+            }
         }
     }
 
@@ -239,8 +243,18 @@ pub fn in_state(it: &Instance, state: ReservationState) -> Instance {
 
 fn has_all_volumes(it: &Instance, resources: &[Resource]) -> bool {
     let Some(reservation) = &it.reservation else { return false };
-    let found: BTreeSet<&str> = resources.iter().filter_map(|it| it.volume()).collect();
+    let found = volumes(resources);
     reservation.volumes.iter().all(|volume| found.contains(volume.persistence_id(it.spec()).as_str()))
+}
+
+fn has_a_volume(it: &Instance, resources: &[Resource]) -> bool {
+    let Some(reservation) = &it.reservation else { return false };
+    let found = volumes(resources);
+    reservation.volumes.iter().any(|volume| found.contains(volume.persistence_id(it.spec()).as_str()))
+}
+
+fn volumes(resources: &[Resource]) -> BTreeSet<&str> {
+    resources.iter().filter_map(|it| it.volume()).collect()
 }
 
 /// A resource as it is once the volume on it is destroyed.

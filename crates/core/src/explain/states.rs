@@ -19,7 +19,7 @@ pub(super) fn of(case: &Case, it: &Instance, placement: Option<&Placement>) -> O
         };
     }
     if it.wants_launch() {
-        return waiting(case, placement);
+        return waiting(case, it, placement);
     }
     let host = it.agent.as_ref().map_or("its agent", |agent| &*agent.host);
     let passed = long(case.now - it.since);
@@ -63,7 +63,7 @@ pub(super) fn of(case: &Case, it: &Instance, placement: Option<&Placement>) -> O
     }
 }
 
-fn waiting(case: &Case, placement: Option<&Placement>) -> Option<State> {
+fn waiting(case: &Case, it: &Instance, placement: Option<&Placement>) -> Option<State> {
     let plain = |why, text: String| Some(State { why, text, until: None });
     if case.view.master.is_none() {
         return plain(
@@ -85,6 +85,14 @@ fn waiting(case: &Case, placement: Option<&Placement>) -> Option<State> {
             }
             return Some(State { why: Why::BackoffDelay, text, until: Some(ends) });
         }
+    }
+    if let Some(held) = &it.reservation {
+        let host = it.agent.as_ref().map_or("its agent", |agent| &*agent.host);
+        let text = match held.is_new() {
+            true => format!("its volumes are made on {host}; it starts there once an offer shows them"),
+            false => format!("waits for an offer of {host}, where its volumes are"),
+        };
+        return plain(Why::OwnVolume, text);
     }
     if case.view.agents.is_empty() {
         let text = "no agent has offered anything since this server connected to the engine".to_owned();

@@ -362,3 +362,15 @@ fn a_removed_app_does_not_wait_for_what_is_lost() {
     rig.run();
     assert!(rig.tasks.is_empty());
 }
+
+#[test]
+fn a_task_that_is_named_twice_is_one_victim() {
+    let mut rig = Rig::new();
+    deployed(rig.put("/web", AppEdit::Create(sleep(3))));
+    rig.run();
+    let task = rig.task_of("/web");
+    let victims = Victims::Tasks(vec![task.clone(), task.clone()]);
+    deployed(rig.ask(Command::Kill { victims, scale: true, wipe: false, force: false }));
+    rig.run();
+    assert_eq!((rig.count("/web"), rig.tasks.contains_key(&task)), (2, false));
+}

@@ -139,3 +139,21 @@ fn a_group_changes_its_roles_apart_from_its_services() {
     deployed(rig.ask(change("/g", GroupUpdate { enforce_role: Some(true), ..GroupUpdate::default() })));
     assert!(rig.view().groups[&id("/g")].enforce_role);
 }
+
+#[test]
+fn what_is_undone_is_what_was_done_and_no_more() {
+    let mut rig = Rig::new();
+    deployed(rig.ask(group("/g", &[("/g/a", 0)])));
+    rig.run();
+    rig.mute = true;
+    let both = vec![AppUpdate { id: Some(id("/g/a")), ..sleep(1) }];
+    let update = GroupUpdate { apps: Some(both), dependencies: Some(vec![]), ..GroupUpdate::default() };
+    let update = GroupUpdate { dependencies: Some(vec![id("/other")]), ..update };
+    let plan = deployed(rig.ask(change("/g", update)));
+    rig.run();
+    assert_eq!(rig.ask(Command::EnforceRole { group: id("/g"), enforce: Some(true) }), Reply::Done);
+    deployed(rig.ask(Command::CancelDeployment { id: plan, force: false }));
+    rig.run();
+    let group = rig.view().groups[&id("/g")].clone();
+    assert_eq!((group.dependencies.len(), group.enforce_role), (0, true));
+}

@@ -1,5 +1,7 @@
 //! Pods: several containers that start, run and end together.
 
+use marathon_model::deployment::GuardUpdate;
+
 use crate::rig::*;
 
 fn exec(text: &str) -> Option<Exec> {
@@ -526,4 +528,53 @@ fn what_a_pod_reserved_cannot_change() {
         },
         "persistent volumes cannot be updated",
     );
+}
+
+#[test]
+fn no_version_of_a_group_makes_an_app_of_a_pod() {
+    let mut rig = Rig::new();
+    deployed(rig.put("/shop/x", AppEdit::Create(sleep(1))));
+    rig.run();
+    let version = rig.view().root_version;
+    rig.pass(Duration::from_secs(1));
+    deployed(rig.put("/shop/x", AppEdit::Delete));
+    rig.run();
+    deployed(edit(&mut rig, "/shop/x", PodEdit::Create(two(1))));
+    rig.run();
+    let update = GroupUpdate { version: Some(version), ..GroupUpdate::default() };
+    let group = id("/shop");
+    let update = Box::new(update);
+    let reply = rig.ask(Command::EditGroup { group, update, create: false, force: false, dry_run: false });
+    assert_eq!(invalid(reply), ["/: Applications and Pods may not share the same id"]);
+    assert_eq!((rig.count("/shop/x"), rig.view().deployments.len()), (2, 0));
+}
+
+#[test]
+fn a_container_that_is_ended_for_its_health_counts_as_a_failure() {
+    let mut rig = Rig::new();
+    rig.mute = true;
+    let guard = GuardUpdate { max_failures: Some(0), ..GuardUpdate::default() };
+    let create = PodEdit::Create(two(1));
+    let command = Box::new(Command::EditPod { id: id("/pod"), edit: create, force: false, origin: None });
+    deployed(rig.ask(Command::Guarded { guard, command }));
+    rig.run();
+    let side = of(&rig, "side");
+    rig.tasks.remove(&side);
+    rig.feed(Event::Engine(EngineEvent::Status(TaskStatus {
+        task: side,
+        state: TaskState::Killed,
+        agent: Some(AgentId::new("agent")),
+        update: None,
+        at: rig.now.wall,
+        message: "unhealthy".to_owned(),
+        reason: Some(Reason::HealthCheckUnhealthy),
+        healthy: Some(false),
+        check: None,
+        addresses: Vec::new(),
+        unreachable_since: None,
+    })));
+    rig.run();
+    let failed = rig.view().failed.clone();
+    assert_eq!(failed.len(), 1);
+    assert!(failed[0].reason.ends_with("Killed: unhealthy"), "{}", failed[0].reason);
 }

@@ -1,6 +1,7 @@
 //! Apps that own volumes: reserve, launch, come back, scale, upgrade, wipe, remove.
 
 use marathon_model::command::Violation;
+use marathon_model::explain::Why;
 use marathon_model::instance::Goal;
 use marathon_model::reservation::ReservationState;
 use marathon_model::view::Mismatch;
@@ -112,10 +113,54 @@ fn another_agent_is_no_substitute() {
     assert_eq!((rig.count("/db"), rig.deeds.len()), (0, 2), "nothing is reserved elsewhere");
     let waiting = rig.view().app(&id("/db")).unwrap().waiting.clone().unwrap();
     assert!(waiting.refusals[Mismatch::NoCorrespondingReservationFound as usize] > 0);
+    let told = marathon_core::explain(&rig.view(), &with_volumes(), &id("/db"), 9, rig.now.wall).unwrap();
+    assert_eq!((told.reasons[0].why, told.placement), (Why::OwnVolume, None));
+    assert_eq!(told.reasons[0].text, "waits for an offer of host, where its volumes are");
     rig.agent = 0;
     rig.offer();
     rig.run();
     assert_eq!(used(&rig), before);
+}
+
+#[test]
+fn an_agent_that_comes_back_under_another_id_has_its_volumes_still() {
+    let mut rig = rig();
+    create(&mut rig, 2);
+    deployed(rig.put("/db", instances(1)));
+    rig.run();
+    let (task, before) = (rig.task_of("/db"), used(&rig));
+    rig.renamed = true;
+    rig.end(&task, TaskState::Failed);
+    rig.pass(Duration::from_secs(10));
+    assert_eq!((used(&rig), rig.volumes().len()), (before, 2), "{:?}", rig.deeds);
+    let agent = rig.view().instance(&task.instance).unwrap().agent.clone().unwrap();
+    assert_eq!(agent.id, rig.agent_id());
+    // The one that was stopped finds its own there too.
+    deployed(rig.put("/db", instances(2)));
+    rig.run();
+    rig.pass(Duration::from_secs(10));
+    assert_eq!((rig.count("/db"), rig.volumes().len(), rig.view().deployments.len()), (2, 2, 0));
+    assert!(!rig.deeds.iter().any(|it| it.starts_with("destroy")), "{:?}", rig.deeds);
+}
+
+#[test]
+fn an_app_that_needs_nothing_but_a_volume_starts() {
+    let mut rig = rig();
+    let app = AppUpdate {
+        cpus: Some(Milli(0)),
+        mem: Some(Milli(0)),
+        port_definitions: Some(Vec::new()),
+        ..resident(1)
+    };
+    deployed(rig.put("/db", AppEdit::Create(app)));
+    rig.run();
+    rig.pass(Duration::from_secs(60));
+    assert_eq!(
+        (rig.count("/db"), rig.deeds.len(), rig.view().deployments.len()),
+        (1, 2, 0),
+        "{:?}",
+        rig.deeds
+    );
 }
 
 #[test]

@@ -44,6 +44,8 @@ pub struct Rig {
     pub kept: Vec<Resource>,
     /// The agent on offer: its number.
     pub agent: u32,
+    /// It is known by another id than before, and has what it had.
+    pub renamed: bool,
     /// What was asked for in accepted offers beside launches, in words.
     pub deeds: Vec<String>,
     /// Tasks of an agent that is out of reach.
@@ -116,6 +118,7 @@ impl Rig {
             cpus: 1000,
             kept: Vec::new(),
             agent: 0,
+            renamed: false,
             deeds: Vec::new(),
             forgetful: false,
             lost: Default::default(),
@@ -328,7 +331,11 @@ impl Rig {
     }
 
     pub fn agent_id(&self) -> AgentId {
-        AgentId::new(if self.agent == 0 { "agent".to_owned() } else { format!("agent{}", self.agent) })
+        AgentId::new(match self.agent {
+            0 if self.renamed => "agent-anew".to_owned(),
+            0 => "agent".to_owned(),
+            other => format!("agent{other}"),
+        })
     }
 
     fn hostname(&self) -> String {
