@@ -406,6 +406,7 @@ impl Play {
         let Some(candidate) = Candidate::new(&world.view, policy, id, &instance) else { return Vec::new() };
         let places = world.places(id, candidate.spec.config);
         let need = &candidate.spec.resources;
+        let volumes = candidate.spec.persistent_volumes();
         let mut ids = crate::ids::Ids::new(SEED);
         let mut found: BTreeMap<Mismatch, Obstacle> = BTreeMap::new();
         for seen in world.view.agents.values() {
@@ -413,6 +414,7 @@ impl Play {
             let mut pool = Pool::new(&offer);
             let why = match refusals(policy, self.now.wall, &candidate, &places, &offer, &pool).first() {
                 Some(why) => *why,
+                None if pool.clone().take_space(&volumes).is_none() => Mismatch::InsufficientDisk,
                 None if pool
                     .take_ports(&port_wishes(&candidate.spec), &candidate.roles, &mut ids)
                     .is_none() =>
@@ -427,7 +429,9 @@ impl Play {
                 Mismatch::InsufficientDisk => need.disk,
                 _ => Milli::from_whole(need.gpus.into()),
             };
-            let amounts = pool.amount(why, &candidate.roles).map(|has| (needed, has));
+            // Volumes lie on one disk each, so that sums say nothing.
+            let is_sum = why != Mismatch::InsufficientDisk || volumes.is_empty();
+            let amounts = pool.amount(why, &candidate.roles).filter(|_| is_sum).map(|has| (needed, has));
             let obstacle = found.entry(why).or_insert(Obstacle { why, agents: 0, amounts });
             obstacle.agents += 1;
             obstacle.amounts = obstacle.amounts.max(amounts);

@@ -63,10 +63,24 @@ impl Wish {
         let offer = &agent.seen.offer;
         let mut all = place::unfit(case.policy, case.now, &self.candidate, &self.places, offer, &agent.pool);
         all.sort_unstable();
+        if all.is_empty() && !self.has_space(agent) {
+            all.push(Mismatch::InsufficientDisk);
+        }
         if all.is_empty() && agent.pool.lacks_ports(&self.ports, &self.candidate.roles).is_some() {
             all.push(Mismatch::InsufficientPorts);
         }
         all
+    }
+
+    /// Whether there is disk for its volumes beside what else it needs.
+    fn has_space(&self, agent: &Seen) -> bool {
+        let wishes = self.candidate.spec.persistent_volumes();
+        if wishes.is_empty() {
+            return true;
+        }
+        let mut pool = agent.pool.clone();
+        pool.take(&self.candidate.spec.resources, &self.candidate.roles);
+        pool.take_space(&wishes).is_some()
     }
 
     pub fn fits(&self, case: &Case, agent: &Seen) -> bool {
@@ -161,6 +175,8 @@ fn kind(wish: &Wish, reason: Mismatch) -> Option<(&'static str, &'static str, Mi
     Some(match reason {
         Mismatch::InsufficientCpus => ("cpus", "cpus", need.cpus),
         Mismatch::InsufficientMemory => ("memory", "MiB", need.mem),
+        // Volumes lie on one disk each, so that sums say nothing.
+        Mismatch::InsufficientDisk if wish.candidate.spec.is_resident() => return None,
         Mismatch::InsufficientDisk => ("disk", "MiB", need.disk),
         Mismatch::InsufficientGpus => ("gpus", "gpus", Milli::from_whole(need.gpus.into())),
         _ => return None,
@@ -233,6 +249,7 @@ fn lack(case: &Case, wish: &Wish, reason: Mismatch, agent: &Seen) -> Lack {
         Mismatch::NoCorrespondingReservationFound => "what is reserved for it is not there".to_owned(),
         Mismatch::AgentMaintenance => maintenance(case, offer),
         Mismatch::InsufficientPorts => ports(wish, agent),
+        Mismatch::InsufficientDisk if wish.candidate.spec.is_resident() => volumes(wish, agent),
         Mismatch::DeclinedScarceResources => {
             format!("it has {}, kept for those that need them", amount_text(agent.pool.gpus(), "gpus"))
         }
@@ -296,6 +313,18 @@ fn maintenance(case: &Case, offer: &Offer) -> String {
         }
         _ => "in maintenance without an end".to_owned(),
     }
+}
+
+fn volumes(wish: &Wish, agent: &Seen) -> String {
+    let spec = &wish.candidate.spec;
+    let each = spec.persistent_volumes().into_iter().map(|it| {
+        let kind = format!("{:?}", it.kind).to_lowercase();
+        format!("{} ({} MiB, {kind})", it.name, it.size)
+    });
+    let each: Vec<String> = each.collect();
+    let [_, _, free, _] = agent.pool.amounts(&wish.candidate.roles);
+    let free = amount_text(free, "MiB");
+    format!("no disk for its volumes: {}; {free} free on the agent's own disk", each.join(", "))
 }
 
 fn ports(wish: &Wish, agent: &Seen) -> String {

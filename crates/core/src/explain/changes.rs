@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use marathon_model::app::{AppSpec, Constraint, Networking, Operator};
+use marathon_model::app::{AppSpec, Constraint, DiskKind, Networking, Operator};
 use marathon_model::explain::{Change, Suggestion};
 use marathon_model::id::{AgentId, OfferId};
 use marathon_model::offer::{Attribute, Offer};
@@ -23,8 +23,11 @@ pub(super) fn suggest(case: &Case, wish: &Wish, all: &[Seen], refusals: &[Vec<Mi
     let spec = &*wish.candidate.spec;
     let tries = Tries { case, wish, all, refusals };
     let mut found = Vec::new();
-    found.extend(less(&tries, spec, refusals));
-    found.extend(other_ports(&tries, spec, refusals));
+    // What is reserved for volumes cannot be changed afterwards.
+    if !spec.is_resident() {
+        found.extend(less(&tries, spec, refusals));
+        found.extend(other_ports(&tries, spec, refusals));
+    }
     found.extend(more_roles(&tries, spec));
     for at in 0..spec.constraints.len() {
         found.extend(looser(&tries, spec, at));
@@ -230,10 +233,12 @@ fn one_more_agent(tries: &Tries, spec: &AppSpec) -> Option<Suggestion> {
     let roles = &tries.wish.candidate.roles;
     let role = roles.iter().find(|it| ***it == *ANY_ROLE).or(roles.first())?;
     let need = &spec.resources;
+    let volumes = spec.persistent_volumes().into_iter().filter(|it| it.kind == DiskKind::Root);
+    let disk = need.disk + volumes.map(|it| Milli::from_whole(it.size)).sum::<Milli>();
     let mut resources: Vec<Resource> = [
         Amount::Cpus(need.cpus),
         Amount::Mem(need.mem),
-        Amount::Disk(need.disk),
+        Amount::Disk(disk),
         Amount::Gpus(Milli::from_whole(need.gpus.into())),
     ]
     .into_iter()
@@ -275,8 +280,8 @@ fn one_more_agent(tries: &Tries, spec: &AppSpec) -> Option<Suggestion> {
         return None;
     }
     let mut parts = vec![amount_text(need.cpus, "cpus"), amount_text(need.mem, "MiB")];
-    if need.disk > Milli::ZERO {
-        parts.push(format!("{} of disk", amount_text(need.disk, "MiB")));
+    if disk > Milli::ZERO {
+        parts.push(format!("{} of disk", amount_text(disk, "MiB")));
     }
     if need.gpus > 0 {
         parts.push(amount_text(Milli::from_whole(need.gpus.into()), "gpus"));

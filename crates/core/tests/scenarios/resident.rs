@@ -3,6 +3,7 @@
 use marathon_model::command::Violation;
 use marathon_model::explain::Why;
 use marathon_model::instance::Goal;
+use marathon_model::preview::Outcome;
 use marathon_model::reservation::ReservationState;
 use marathon_model::view::Mismatch;
 
@@ -141,6 +142,28 @@ fn an_agent_that_comes_back_under_another_id_has_its_volumes_still() {
     rig.pass(Duration::from_secs(10));
     assert_eq!((rig.count("/db"), rig.volumes().len(), rig.view().deployments.len()), (2, 2, 0));
     assert!(!rig.deeds.iter().any(|it| it.starts_with("destroy")), "{:?}", rig.deeds);
+}
+
+#[test]
+fn a_volume_that_fits_nowhere_is_told_of() {
+    let mut rig = rig();
+    let volumes = vec![volume("data", 2_000_000)];
+    let container = ContainerUpdate { volumes, ..resident(1).container.unwrap() };
+    deployed(rig.put("/db", AppEdit::Create(AppUpdate { container: Some(container), ..resident(1) })));
+    rig.run();
+    assert_eq!(rig.deeds.len(), 0);
+    let told = marathon_core::explain(&rig.view(), &with_volumes(), &id("/db"), 9, rig.now.wall).unwrap();
+    let want = "1 of 1 agent: no disk for its volumes: data (2000000 MiB, root); 1000000 MiB free on the agent's \
+                own disk";
+    assert_eq!((told.reasons[0].why, told.reasons[0].text.as_str()), (Why::NoFittingAgent, want));
+    let changes: Vec<String> = told.placement.unwrap().suggestions.into_iter().map(|it| it.text).collect();
+    assert_eq!(changes.len(), 1, "{changes:?}");
+    assert!(changes[0].ends_with("2000000 MiB of disk free"), "{changes:?}");
+    let edits = vec![(id("/db"), cmd("sleep 3000"))];
+    let command = Command::EditApps { edits, force: true, origin: None };
+    let foreseen = marathon_core::preview(&rig.view(), &with_volumes(), command, rig.now).unwrap();
+    let Outcome::Stuck(stuck) = foreseen.outcome else { panic!("{foreseen:?}") };
+    assert_eq!(stuck.apps[0].obstacles[0].why, Mismatch::InsufficientDisk);
 }
 
 #[test]
