@@ -5,7 +5,7 @@ use hyper::header::{HeaderName, LOCATION};
 use marathon_api::{deployment, error, preview, reply, task};
 use marathon_model::command::{Command, Origin, Refusal, Reply, Victims, Violation};
 use marathon_model::id::{DeploymentId, PathId, SpecId, TaskId};
-use marathon_model::update::{AppEdit, AppUpdate};
+use marathon_model::update::{AppEdit, AppUpdate, GroupUpdate};
 use marathon_model::view::App;
 use marathon_request::Mode;
 
@@ -188,8 +188,13 @@ pub async fn kill_of_app(http: &Http, ask: &Ask, id: &str) -> Out {
 pub async fn kill_one(http: &Http, ask: &Ask, app: &str, task: &str) -> Out {
     let run = async || -> Answer {
         let unknown = || Out::from(Refusal::NoSuchTask(task.to_owned()));
-        let app = PathId::parse(app).map_err(|_| unknown())?;
-        let victims = match TaskId::parse(task) {
+        let id = TaskId::parse(task);
+        let app = match (PathId::parse(app), &id) {
+            (Ok(app), _) => app,
+            (Err(_), Ok(id)) if go_marathon_means(app, id) => id.instance.spec.clone(),
+            (Err(_), _) => return Err(unknown()),
+        };
+        let victims = match id {
             Ok(task) => Victims::One { app, task },
             // Scaling down by a task that is not there succeeds with nothing to do, whatever its id.
             Err(_) if ask.query.flag("scale", false) => {
@@ -211,6 +216,12 @@ pub async fn kill_one(http: &Http, ask: &Ask, app: &str, task: &str) -> Out {
         }
     };
     merge(run().await)
+}
+
+/// go-marathon takes all before the last dot of a task's id for the name of its app, as it was before 1.5.
+fn go_marathon_means(app: &str, task: &TaskId) -> bool {
+    let id = task.to_string();
+    id.rsplit_once('.').is_some_and(|(before, _)| before.replace('_', "/") == app.trim_start_matches('/'))
 }
 
 pub async fn kill_tasks(http: &Http, ask: &Ask) -> Out {
@@ -243,6 +254,24 @@ pub async fn edit_group(http: &Http, ask: &Ask, verb: Verb, id: &str) -> Out {
         } else {
             out
         })
+    };
+    merge(run().await)
+}
+
+/// A PUT of nothing but a version, as a path; so marathon-python does it.
+pub async fn roll_back_group(http: &Http, ask: &Ask, id: &str, version: &str) -> Out {
+    let run = async || -> Answer {
+        let command = Command::EditGroup {
+            group: path(id)?,
+            update: Box::new(GroupUpdate {
+                version: Some(marathon_request::timestamp(version)?),
+                ..GroupUpdate::default()
+            }),
+            create: false,
+            force: ask.query.flag("force", false),
+            dry_run: false,
+        };
+        deployed(submit(http, ask, command).await?)
     };
     merge(run().await)
 }

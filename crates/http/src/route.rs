@@ -51,7 +51,8 @@ routes! {
     Group(Verb, String) "/v2/groups" "/v2/groups/{group_id}" [Get Post Put Patch Delete];
     GroupApps(String) "/v2/groups/apps" "/v2/groups/{group_id}/apps" [Get];
     GroupVersions(String) "/v2/groups/versions" "/v2/groups/{group_id}/versions" [Get];
-    GroupVersion(String, String) "/v2/groups/versions/{version}" "/v2/groups/{group_id}/versions/{version}" [Get];
+    /// PUT rolls back; it takes only what cannot be the id of a group for a version.
+    GroupVersion(Verb, String, String) "/v2/groups/versions/{version}" "/v2/groups/{group_id}/versions/{version}" [Get Put];
     Deployments "/v2/deployments" [Get];
     DeploymentsFailed "/v2/deployments/failed" [Get];
     Deployment(Verb, String) "/v2/deployments/{deployment_id}" [Get Delete];
@@ -302,7 +303,12 @@ fn group<'a>(rest: &'a [&'a str]) -> (Allow, Pick<'a>) {
     let pick = move |verb: Verb| match (verb, rest) {
         (Get, [id @ .., "apps"]) => Route::GroupApps(id.join("/")),
         (Get, [id @ .., "versions"]) => Route::GroupVersions(id.join("/")),
-        (Get, [id @ .., "versions", version]) => Route::GroupVersion(id.join("/"), (*version).to_owned()),
+        (Get, [id @ .., "versions", version]) => {
+            Route::GroupVersion(verb, id.join("/"), (*version).to_owned())
+        }
+        (Put, [id @ .., "versions", version]) if version.contains(':') => {
+            Route::GroupVersion(verb, id.join("/"), (*version).to_owned())
+        }
         _ => Route::Group(verb, rest.join("/")),
     };
     (whole, Box::new(pick))
@@ -435,8 +441,13 @@ mod tests {
             ("PUT /v2/groups/a/apps", "Group(Put, a/apps)"),
             ("GET /v2/groups/versions", "GroupVersions()"),
             ("GET /v2/groups/a/versions", "GroupVersions(a)"),
-            ("GET /v2/groups/versions/x", "GroupVersion(, x)"),
-            ("GET /v2/groups/a/versions/x", "GroupVersion(a, x)"),
+            ("GET /v2/groups/versions/x", "GroupVersion(Get, , x)"),
+            ("GET /v2/groups/a/versions/x", "GroupVersion(Get, a, x)"),
+            ("PUT /v2/groups/a/versions/x", "Group(Put, a/versions/x)"),
+            (
+                "PUT /v2/groups/a/versions/2020-01-01T00:00:00.000Z",
+                "GroupVersion(Put, a, 2020-01-01T00:00:00.000Z)",
+            ),
             ("GET /v2/deployments", "Deployments"),
             ("DELETE /v2/deployments/x", "Deployment(Delete, x)"),
             ("GET /v2/deployments/x", "Deployment(Get, x)"),

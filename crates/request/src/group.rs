@@ -12,10 +12,19 @@ pub fn read(r: &mut Reader, value: &Value, url_group: &GroupId) -> Option<GroupU
     let object = r.object(value)?;
     let id = r.optional(object, "id", |r, it| app::path(r, it, url_group));
     let base = id.clone().unwrap_or_else(|| url_group.clone());
-    Some(content(r, object, id, &base))
+    Some(content(r, object, &KEYS, id, &base))
 }
 
-fn content(r: &mut Reader, object: &Object, id: Option<GroupId>, base: &GroupId) -> GroupUpdate {
+const KEYS: [&str; 7] = ["id", "apps", "groups", "dependencies", "enforceRole", "scaleBy", "version"];
+
+/// What a group says under `keys`, of which `version` and `scaleBy` want to stand alone.
+fn content(
+    r: &mut Reader,
+    object: &Object,
+    keys: &[&str],
+    id: Option<GroupId>,
+    base: &GroupId,
+) -> GroupUpdate {
     let group = GroupUpdate {
         apps: r.optional(object, "apps", |r, it| r.list(it, |r, it| nested_app(r, it, base))),
         groups: r.optional(object, "groups", |r, it| r.list(it, |r, it| nested_group(r, it, base))),
@@ -25,10 +34,9 @@ fn content(r: &mut Reader, object: &Object, id: Option<GroupId>, base: &GroupId)
         version: r.optional(object, "version", app::timestamp),
         id,
     };
-    let keys = ["id", "apps", "groups", "dependencies", "enforceRole", "scaleBy", "version"];
-    let given = keys.iter().filter(|it| present(object, it).is_some()).count();
-    if given > 1 {
-        for key in ["version", "scaleBy"].into_iter().filter(|it| present(object, it).is_some()) {
+    let given: Vec<&str> = keys.iter().copied().filter(|it| present(object, it).is_some()).collect();
+    if given.len() > 1 {
+        for key in ["version", "scaleBy"].into_iter().filter(|it| given.contains(it)) {
             r.broken_at(key, "not allowed in conjunction with other properties.");
         }
     }
@@ -42,7 +50,10 @@ fn nested_group(r: &mut Reader, value: &Value, base: &GroupId) -> Option<GroupUp
     if let Some(id) = &id {
         child(r, id, base);
     }
-    Some(content(r, object, id, &inner))
+    // Answers name the version of every group, and clients send them back changed. Only the top can be rolled
+    // back, so here it says nothing.
+    let versionless = &KEYS[..KEYS.len() - 1];
+    Some(GroupUpdate { version: None, ..content(r, object, versionless, id, &inner) })
 }
 
 fn nested_app(r: &mut Reader, value: &Value, base: &GroupId) -> Option<marathon_model::update::AppUpdate> {

@@ -75,8 +75,9 @@ fn ports(r: &mut Reader, object: &Object, app: &mut AppUpdate) {
         r.broken("ports must be unique");
     }
     match &app.port_definitions {
+        // marathon-python writes an empty list beside the definitions when asked for a full form.
         Some(definitions) => {
-            if !definitions.iter().map(|it| it.port).eq(ports.iter().copied()) {
+            if !ports.is_empty() && !definitions.iter().map(|it| it.port).eq(ports.iter().copied()) {
                 r.broken("cannot specify both ports and port definitions");
             }
         }

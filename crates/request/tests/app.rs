@@ -206,6 +206,7 @@ fn old_and_new_forms_exclude_each_other() {
                 "rule / cannot specify both ports and port definitions",
             ),
             (r#"{"id":"a","ports":[1],"portDefinitions":[{"port":1,"name":"x"}]}"#, "ok"),
+            (r#"{"id":"a","ports":[],"portDefinitions":[{"port":1,"name":"x"}]}"#, "ok"),
             (
                 r#"{"id":"a","networks":[{"mode":"host"}],"container":{"docker":{"image":"x","network":"HOST"}}}"#,
                 "rule / must not specify both container.docker.network and networks",

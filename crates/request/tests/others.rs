@@ -76,6 +76,8 @@ fn groups_resolve_their_ids() {
             r#"{"version":"2020-01-01T00:00:00.000Z","enforceRole":true}"#,
             "/version not allowed in conjunction with other properties.",
         ),
+        // A group within, as it was read.
+        ("/a", r#"{"groups":[{"id":"b","version":"2020-01-01T00:00:00.000Z","apps":[]}]}"#, "-[/a/b[]]"),
         (
             "/a",
             r#"{"apps":[{"id":"x","cpus":"1"}],"groups":7}"#,
