@@ -137,7 +137,7 @@ fn write_instance(json: &mut Json, instance: &Instance, spec: &AppSpec) {
         json.close(b']');
         let version = instance.version;
         json.key("specReference").shown(format_args!("/v2/pods{}::versions/{version}", spec.id));
-        json.key("localVolumes").array([(); 0], |_, ()| {});
+        crate::task::write_local_volumes(json.key("localVolumes"), instance);
         json.key("lastUpdated").time(instance.since);
         json.key("lastChanged").time(instance.since);
         json.key("role").string(&instance.role);

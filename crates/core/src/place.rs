@@ -337,7 +337,7 @@ pub(crate) fn unfit(
 }
 
 /// Whether the agent itself is one for these instances, whatever it has.
-pub(crate) fn agent_refusals(
+fn agent_refusals(
     policy: &Policy,
     now: Timestamp,
     candidate: &Candidate,
@@ -373,7 +373,7 @@ fn refuses_gpus(policy: &Policy, spec: &AppSpec, pool: &Pool) -> bool {
     restricted && spec.resources.gpus == 0 && pool.gpus() > Milli::ZERO
 }
 
-fn in_maintenance(offer: &Offer, now: Timestamp, draining: std::time::Duration) -> bool {
+pub(crate) fn in_maintenance(offer: &Offer, now: Timestamp, draining: std::time::Duration) -> bool {
     let Some((start, length)) = offer.unavailability else { return false };
     let begun = now + draining > start;
     begun && length.is_none_or(|it| now <= start + it)

@@ -14,7 +14,7 @@ use marathon_model::view::Mismatch;
 use crate::Core;
 use crate::constraint::{self, Places};
 use crate::disks::Space;
-use crate::place::{Candidate, agent_refusals, refusals, some_refused};
+use crate::place::{Candidate, in_maintenance, refusals, some_refused};
 use crate::pool::{Pool, port_wishes};
 use crate::world::World;
 
@@ -58,8 +58,12 @@ impl Core {
         }
         // The place among the others was judged when it was reserved, and has been kept for it since. What counts is
         // whether instances of this definition may be on such an agent at all.
-        let none = Places::new();
-        refused.extend(agent_refusals(&self.policy, self.world.now.wall, candidate, &none, offer));
+        if !candidate.rules.allow(offer, &Places::new()) {
+            refused.push(Mismatch::UnfulfilledConstraint);
+        }
+        if self.policy.maintenance_mode && in_maintenance(offer, self.world.now.wall, self.policy.draining) {
+            refused.push(Mismatch::AgentMaintenance);
+        }
         refused.extend(own.lacks(&spec.resources, &roles));
         some_refused(refused)?;
         let ports = own.take_ports(&port_wishes(spec), &roles, &mut self.ids);

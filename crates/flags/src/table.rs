@@ -251,7 +251,7 @@ Cluster {
     "default_network_name" form("NAME", check::network_name), Unset, Same, "The network of container networks that name none.";
     "mesos_bridge_name" form("NAME", check::network_name), Is("mesos-bridge"), Same, "The network behind container/bridge of the Mesos containerizer.";
     "mesos_authentication" Toggle, OFF, MESOS, "Authenticate towards the Mesos master.";
-    "mesos_authentication_principal" TEXT, Unset, MESOS, "The principal towards the Mesos master.";
+    "mesos_authentication_principal" TEXT, Unset, MESOS, "The principal towards the Mesos master, also recorded in reservations.";
     "mesos_authentication_secret" TEXT, Unset, MESOS, "The secret of the principal.", secret;
     "mesos_authentication_secret_file" PATH, Unset, MESOS, "A file that holds the secret; every byte counts.";
     "mesos_heartbeat_interval" MILLIS, Is("15000"), MESOS, "The longest silence of the Mesos master.";
@@ -344,7 +344,7 @@ Events {
 Tasks {
     "task_launch_timeout" MILLIS, Is("300000"), Same, "A task that is not running this long after its launch is replaced.";
     "task_launch_confirm_timeout" MILLIS, Is("300000"), Same, "A task of which nothing was heard this long after its launch is replaced.";
-    "task_reservation_timeout" MILLIS, Is("20000"), Ignored("reservations arrive with persistent volumes in a later release"), "Wait for a new reservation.";
+    "task_reservation_timeout" MILLIS, Is("20000"), Same, "A reservation that no offer has shown after this time is given up and tried anew.";
     "reconciliation_initial_delay" MILLIS, Is("15000"), Ignored("tasks are reconciled as soon as the engine is connected"), "First look at all tasks after becoming leader.";
     "reconciliation_interval" MILLIS, Is("600000"), Same, "Pause between such looks.";
     "scale_apps_initial_delay" MILLIS, Is("15000"), Ignored("instances are compared with what is asked for after every event"), "First check of the number of instances of every app.";

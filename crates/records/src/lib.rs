@@ -21,6 +21,7 @@ pub use key::Key;
 
 use std::sync::Arc;
 
+use marathon_model::time::Timestamp;
 use marathon_model::write::Write;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -57,7 +58,7 @@ pub fn encode(write: &Write) -> Record {
         Write::Delay { app, delay } => (Key::Delay(app.clone()), Some(json(delay))),
         Write::DelayGone(id) => (Key::Delay(id.clone()), None),
         Write::Framework(id) => (Key::Framework, Some(json(id))),
-        Write::Began(at) => (Key::Began, Some(json(at))),
+        Write::Began(at) => (Key::Began, Some(json(&Beginning { at: *at }))),
         Write::Callback(url) => (Key::Callback(url.clone()), Some(NOTHING_MORE.to_vec())),
         Write::CallbackGone(url) => (Key::Callback(url.clone()), None),
         Write::EventsBegin(begin) => (Key::Events, Some(json(&Events { begin: *begin }))),
@@ -69,6 +70,12 @@ pub fn encode(write: &Write) -> Record {
 #[derive(Serialize, Deserialize)]
 struct Events {
     begin: u64,
+}
+
+/// An object, as half a number is a number.
+#[derive(Serialize, Deserialize)]
+struct Beginning {
+    at: Timestamp,
 }
 
 /// The version in which something ceased to be.
@@ -104,7 +111,7 @@ pub fn decode(key: &str, value: &[u8]) -> Result<Write, RecordError> {
         }
         Key::Events => Write::EventsBegin(parse::<Events>(key, value)?.begin),
         Key::Framework => Write::Framework(parse(key, value)?),
-        Key::Began => Write::Began(parse(key, value)?),
+        Key::Began => Write::Began(parse::<Beginning>(key, value)?.at),
         // `load` takes the format record out before anything is decoded.
         Key::Format => return Err(RecordError::Kind { key: key.to_owned() }),
     };

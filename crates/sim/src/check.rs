@@ -16,6 +16,7 @@ use marathon_model::write::Write;
 
 use crate::client::Wanted;
 use crate::cluster::{self, Cluster};
+use crate::kept;
 use crate::placement;
 use crate::pod;
 use crate::promise::{self, Promises};
@@ -80,6 +81,7 @@ impl Checks {
         let mut retired: BTreeMap<SpecId, Vec<Timestamp>> = BTreeMap::new();
         let mut grown: BTreeSet<SpecId> = BTreeSet::new();
         let taken_up = promise::before(store, batch, cause)?;
+        let (mut given_up, mut reserved) = (kept::GivenUp::default(), Vec::new());
         for write in writes {
             match write {
                 Write::Root { version } => {
@@ -98,6 +100,10 @@ impl Checks {
                     if before.is_none() {
                         grown.insert(next.id.spec.clone());
                     }
+                    given_up.note(before.map(|it| &**it), Some(next))?;
+                    if next.reservation.is_some() && before.is_none_or(|it| it.reservation.is_none()) {
+                        reserved.push(next.id.clone());
+                    }
                     instance_changes(before.map(|it| &**it), next)?;
                     pod::live_together(before.map(|it| &**it), next)?;
                     let retires = before.is_some_and(|it| it.goal == Goal::Running && it.is_serving());
@@ -106,6 +112,7 @@ impl Checks {
                     }
                 }
                 Write::InstanceGone(id) => {
+                    given_up.note(store.instance(id).map(|it| &**it), None)?;
                     if let Some(before) = store.instance(id) {
                         let told = matches!(cause, Cause::Status { task, state }
                             if task.instance == *id && is_final(*state)
@@ -119,6 +126,8 @@ impl Checks {
             store.apply(write);
         }
         grown.iter().try_for_each(|it| left_alone(store, it))?;
+        given_up.judge(store, cause)?;
+        kept::places_fit(store, &reserved)?;
         self.promises.after(store, batch, taken_up)?;
         // Users may take tasks away by hand; no floor holds against that.
         if !matches!(cause, Cause::Asked(it) if matches!(**it, Command::Kill { .. })) {
@@ -146,6 +155,7 @@ impl Checks {
             ensure!(known, "a launch is stored before it is sent", "{}: {stored:?}", launch.task);
             let wanted = stored.is_some_and(|it| it.goal == Goal::Running);
             ensure!(wanted, "only what is wanted is launched", "{}", launch.task);
+            kept::comes_back(store, launch)?;
         }
         for spec in launches.iter().map(|it| &it.spec).collect::<BTreeSet<_>>() {
             ceiling_is_kept(store, spec)?;
@@ -172,18 +182,20 @@ impl Checks {
     }
 
     /// A call is about to leave.
-    pub fn call(&mut self, cluster: &Cluster, call: &Call) -> Found {
+    pub fn call(&mut self, store: &Store, cluster: &Cluster, call: &Call) -> Found {
         match call {
             Call::Accept { offer, operations } => {
                 let launches: Vec<&Launch> = Operation::launches(operations).collect();
                 self.answers(offer)?;
-                ensure!(!launches.is_empty(), "an accepted offer starts something", "{offer}");
+                ensure!(!operations.is_empty(), "an accepted offer starts something", "{offer}");
                 // A rescinded offer has nothing to compare with, and starts nothing.
                 let open = cluster::number(offer).and_then(|it| cluster.offers.get(&it));
+                kept::operations_fit(store, cluster, open, operations)?;
                 let mut left = open.map(|it| it.resources.clone());
                 for launch in launches {
                     self.launch(cluster, launch)?;
-                    let fits = left.as_mut().is_none_or(|left| cluster::take(left, launch).is_some());
+                    let own = !launch.reserved.is_empty();
+                    let fits = own || left.as_mut().is_none_or(|left| cluster::take(left, launch).is_some());
                     ensure!(fits, "launches fit their offer", "{offer}: {}", launch.task);
                 }
                 Ok(())
@@ -297,7 +309,7 @@ fn instance_changes(before: Option<&Instance>, next: &Instance) -> Found {
     };
     let id = &next.id;
     let back = before.goal != Goal::Running && next.goal == Goal::Running;
-    ensure!(!back, "what was given up stays given up", "{id}");
+    ensure!(!back || before.is_parked(), "what was given up stays given up", "{id}");
     let started = next.incarnation == before.incarnation + 1 && next.condition == Condition::Provisioned;
     let same = next.incarnation == before.incarnation;
     ensure!(
@@ -309,7 +321,9 @@ fn instance_changes(before: Option<&Instance>, next: &Instance) -> Found {
     );
     let restarted_alive = started && !before.is_over();
     ensure!(!restarted_alive, "no instance runs twice", "{id} was {:?}", before.condition);
-    let revived = same && before.condition.is_terminal() && next.condition != before.condition;
+    // Who owns volumes (or did, until its agent was declared gone) waits again as it did at first.
+    let waits = before.reservation.is_some() && next.condition == Condition::Scheduled && next.task.is_none();
+    let revived = same && before.condition.is_terminal() && next.condition != before.condition && !waits;
     ensure!(
         !revived,
         "what has ended stays ended",
@@ -379,7 +393,12 @@ fn bounds(spec: &AppSpec) -> (u32, u32) {
     let n = f64::from(spec.instances);
     let floor = (n * spec.upgrade.minimum_health_capacity).ceil() as u32;
     let ceiling = (n * (1.0 + spec.upgrade.maximum_over_capacity)).trunc() as u32;
-    if floor == ceiling { (floor, ceiling + 1) } else { (floor, ceiling) }
+    match floor == ceiling {
+        false => (floor, ceiling),
+        // One more than there may be would need a volume of its own.
+        true if spec.is_resident() => (floor.saturating_sub(1), ceiling),
+        true => (floor, ceiling + 1),
+    }
 }
 
 /// What an acknowledgement says is known must be in the store.

@@ -11,6 +11,7 @@ use marathon_model::time::Timestamp;
 use marathon_model::update::*;
 
 use crate::dice::Dice;
+use crate::plan::Plan;
 use crate::store::Store;
 
 /// All apps anybody ever asks for. Few, so that wishes meet.
@@ -31,12 +32,14 @@ pub struct Client {
     pub dice: Dice,
     forceful: f64,
     fickle: f64,
+    resident: bool,
     pub counter: u64,
 }
 
 impl Client {
-    pub fn new(seed: u64, forceful: f64, fickle: f64) -> Client {
-        Client { dice: Dice::new(seed, 2), forceful, fickle, counter: 0 }
+    pub fn new(plan: &Plan) -> Client {
+        let Plan { seed, forceful, fickle, resident, .. } = *plan;
+        Client { dice: Dice::new(seed, 2), forceful, fickle, resident, counter: 0 }
     }
 
     pub fn gap(&mut self, mean: u64) -> u64 {
@@ -239,6 +242,9 @@ impl Client {
         }
         if dice.chance(0.25) {
             update.dependencies = Some(vec![(*dice.pick(&APPS)).to_owned()]);
+        }
+        if self.resident && crate::kept::is_resident(id) {
+            crate::kept::own_volumes(&mut update, id);
         }
         update
     }

@@ -12,6 +12,7 @@ use marathon_model::time::Timestamp;
 
 use crate::agenda::{Agenda, Happening, Millis};
 use crate::dice::Dice;
+use crate::kept;
 use crate::plan::{AgentPlan, Faults, Plan};
 use crate::pod;
 use crate::task::Task;
@@ -54,7 +55,11 @@ pub struct Agent {
     pub cuts: u64,
     /// When it is not to be relied upon, by the wall clock.
     pub maintenance: Option<(Timestamp, Duration)>,
-    filter: Option<(Millis, Vec<Resource>)>,
+    /// Reserved, volumes included, whether in use or not.
+    pub kept: Vec<Resource>,
+    /// Some of it belongs to another framework.
+    pub strangers: bool,
+    filter: Option<(Millis, Vec<Resource>, Vec<Resource>)>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,6 +80,7 @@ pub struct OpenOffer {
     pub agent: usize,
     pub maintenance: Option<(Timestamp, Duration)>,
     pub resources: Vec<Resource>,
+    pub kept: Vec<Resource>,
 }
 
 impl Cluster {
@@ -107,7 +113,10 @@ impl Cluster {
         self.next_agent += 1;
         let free = plan.resources.clone();
         let id = AgentId::new(format!("agent-{}", self.next_agent));
-        self.agents.push(Agent { id, plan, free, link: Link::Up, cuts: 0, maintenance: None, filter: None });
+        let strangers = self.next_agent.is_multiple_of(3);
+        let kept = if strangers { kept::strangers() } else { Vec::new() };
+        let (link, maintenance) = (Link::Up, None);
+        self.agents.push(Agent { id, plan, free, link, cuts: 0, maintenance, kept, strangers, filter: None });
     }
 
     /// A scheduler subscribes.
@@ -154,19 +163,21 @@ impl Cluster {
         self.allocate_soon(agenda, ALLOCATION_INTERVAL);
         let now = agenda.now;
         let mut made = Vec::new();
-        for (at, agent) in self.agents.iter_mut().enumerate() {
-            let filtered = agent
-                .filter
-                .as_ref()
-                .is_some_and(|(until, refused)| now < *until && is_no_more(&agent.free, refused));
-            if !matches!(agent.link, Link::Up | Link::Cut) || filtered || is_empty(&agent.free) {
+        for at in 0..self.agents.len() {
+            let idle = self.idle(at);
+            let agent = &mut self.agents[at];
+            let filtered = agent.filter.as_ref().is_some_and(|(until, refused, kept)| {
+                now < *until && is_no_more(&agent.free, refused) && idle.iter().all(|it| kept.contains(it))
+            });
+            let nothing = is_empty(&agent.free) && idle.is_empty();
+            if !matches!(agent.link, Link::Up | Link::Cut) || filtered || nothing {
                 continue;
             }
             self.next_offer += 1;
             // A framework of several roles gets offers for each; users enforce the role of one group.
             let enforced = *self.role != *marathon_model::resources::ANY_ROLE && self.dice.chance(0.5);
             let resources = std::mem::replace(&mut agent.free, emptied(&agent.plan.resources));
-            made.push(Offer {
+            let mut offer = Offer {
                 id: OfferId::new(format!("o{}", self.next_offer)),
                 agent: agent.id.clone(),
                 hostname: agent.plan.host.clone(),
@@ -176,9 +187,12 @@ impl Cluster {
                 region: Some(agent.plan.region.clone()),
                 zone: Some(agent.plan.zone.clone()),
                 unavailability: agent.maintenance.map(|(start, length)| (start, Some(length))),
-            });
-            self.offers
-                .insert(self.next_offer, OpenOffer { agent: at, maintenance: agent.maintenance, resources });
+            };
+            let kept = kept::listed(&offer, &idle);
+            offer.resources.extend(kept.iter().cloned());
+            made.push(offer);
+            let maintenance = agent.maintenance;
+            self.offers.insert(self.next_offer, OpenOffer { agent: at, maintenance, resources, kept });
         }
         if !made.is_empty() {
             self.tell_in_order(agenda, EngineEvent::Offers(made));
@@ -227,8 +241,7 @@ impl Cluster {
     pub fn call(&mut self, agenda: &mut Agenda, call: Call) {
         match call {
             Call::Accept { offer, operations } => {
-                let launches = Operation::launches(&operations).cloned().collect();
-                self.accept(agenda, &offer, launches);
+                self.accept(agenda, &offer, operations);
             }
             Call::Decline { offers, hold } => {
                 for offer in offers {
@@ -266,10 +279,11 @@ impl Cluster {
         let Some(offer) = number(offer).and_then(|it| self.offers.remove(&it)) else { return };
         let agent = &mut self.agents[offer.agent];
         give_back(&mut agent.free, &offer.resources);
-        agent.filter = Some((now + hold.as_millis() as u64, offer.resources));
+        agent.filter = Some((now + hold.as_millis() as u64, offer.resources, offer.kept));
     }
 
-    fn accept(&mut self, agenda: &mut Agenda, id: &OfferId, launches: Vec<Launch>) {
+    fn accept(&mut self, agenda: &mut Agenda, id: &OfferId, operations: Vec<Operation>) {
+        let launches: Vec<Launch> = Operation::launches(&operations).cloned().collect();
         let Some(mut offer) = number(id).and_then(|it| self.offers.remove(&it)) else {
             // Taken back meanwhile.
             let tasks =
@@ -281,9 +295,14 @@ impl Cluster {
             }
             return;
         };
+        // The core launches last of all.
+        operations.iter().for_each(|it| self.keep(&mut offer, it));
         for launch in launches {
             // Checked before the call was sent: `Checks::launch_fits`.
-            let resources = take(&mut offer.resources, &launch).unwrap_or_default();
+            let resources = match launch.reserved.is_empty() {
+                true => take(&mut offer.resources, &launch).unwrap_or_default(),
+                false => Vec::new(),
+            };
             self.launch_all(agenda, offer.agent, resources, launch);
         }
         give_back(&mut self.agents[offer.agent].free, &offer.resources);
@@ -335,6 +354,9 @@ impl Cluster {
         }
         self.report_all(agenda, agent, TaskState::Unreachable);
         if gone {
+            for task in self.tasks.values_mut().filter(|it| it.agent == agent) {
+                give_back(&mut self.agents[agent].free, &std::mem::take(&mut task.resources));
+            }
             self.tasks.retain(|_, it| it.agent != agent);
             let plan = self.agents[agent].plan.clone();
             self.add_agent(plan);
@@ -381,6 +403,8 @@ impl Cluster {
             self.agents[agent].maintenance = None;
             match self.agents[agent].link {
                 Link::Cut | Link::Missed => self.back(agenda, agent, self.agents[agent].cuts),
+                // One that keeps volumes is repaired rather than given up: it is back, without its tasks.
+                Link::Dead if self.keeps_ours(agent) => self.agents[agent].link = Link::Up,
                 Link::Dead => self.agents[agent].link = Link::MarkedGone,
                 Link::Up | Link::MarkedGone => {}
             }

@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use marathon_model::act::{Act, Batch};
 use marathon_model::app::{Constraint, Operator};
 use marathon_model::instance::{Agent, Instance};
-use marathon_model::offer::{Attribute, Call, Launch};
+use marathon_model::offer::{Attribute, Call, Launch, Operation};
 use marathon_model::time::Timestamp;
 
 use crate::check::{Found, ensure};
 use crate::cluster::{self, Cluster};
 use crate::store::Store;
 
-const NAME: &str = "constraints hold at each launch";
+pub const NAME: &str = "constraints hold at each launch";
 
 /// The launches of one step, judged one after the other beside what was placed before.
 pub fn constraints_hold(store: &Store, home: Option<&str>, launches: &[&Launch]) -> Found {
@@ -24,7 +24,7 @@ pub fn constraints_hold(store: &Store, home: Option<&str>, launches: &[&Launch])
         let elsewhere = spec.constraints.iter().any(|it| it.field == "@region" || it.field == "@zone");
         let region = agent.as_ref().and_then(|it| it.region.as_deref());
         ensure!(
-            home.is_none() || elsewhere || region == home,
+            home.is_none() || elsewhere || region == home || !launch.reserved.is_empty(),
             "an app stays in the region of its master",
             "{} in {region:?}",
             launch.task
@@ -35,6 +35,8 @@ pub fn constraints_hold(store: &Store, home: Option<&str>, launches: &[&Launch])
         let later = |it: &Instance| launches[at..].iter().any(|launch| launch.task.instance == it.id);
         let placed: Vec<&Agent> = store
             .of_app(&spec.id)
+            // Who comes back to its volumes was judged when they were made: `kept::places_fit`.
+            .filter(|_| launch.reserved.is_empty())
             .filter(|it| it.config == spec.config && !it.is_over() && !later(it))
             .filter_map(|it| it.agent.as_deref())
             .collect();
@@ -55,7 +57,11 @@ pub fn constraints_hold(store: &Store, home: Option<&str>, launches: &[&Launch])
 /// An agent that is being worked on, or soon will be, gets nothing new.
 pub fn nothing_starts_in_maintenance(cluster: &Cluster, batch: &Batch, now: Timestamp) -> Found {
     for act in &batch.acts {
-        let Act::Engine(Call::Accept { offer, .. }) = act else { continue };
+        let Act::Engine(Call::Accept { offer, operations }) = act else { continue };
+        let removes = |it: &Operation| matches!(it, Operation::Destroy(_) | Operation::Unreserve(_));
+        if operations.iter().all(removes) {
+            continue;
+        }
         let open = cluster::number(offer).and_then(|it| cluster.offers.get(&it));
         let Some((start, length)) = open.and_then(|it| it.maintenance) else { continue };
         let under_way = start < now && now < start + length;
@@ -64,7 +70,7 @@ pub fn nothing_starts_in_maintenance(cluster: &Cluster, batch: &Batch, now: Time
     Ok(())
 }
 
-fn holds(constraint: &Constraint, agent: &Agent, placed: &[&Agent]) -> bool {
+pub fn holds(constraint: &Constraint, agent: &Agent, placed: &[&Agent]) -> bool {
     let value = constraint.value.as_deref();
     let Some(mine) = field(agent, &constraint.field) else { return constraint.operator == Operator::Unlike };
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();

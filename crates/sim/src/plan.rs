@@ -29,6 +29,8 @@ pub struct Plan {
     pub forceful: f64,
     /// How often a wish is to take back what is under way.
     pub fickle: f64,
+    /// Some apps own volumes.
+    pub resident: bool,
     /// Whether the core is audited after every step, or on a sample.
     pub audit_every: u64,
 }
@@ -84,6 +86,7 @@ impl Plan {
             client_gap: *dice.pick(&[4_000, 20_000, 90_000]),
             forceful: *dice.pick(&[0.0, 0.2, 0.6]),
             fickle: *dice.pick(&[0.02, 0.05, 0.3]),
+            resident: Dice::new(seed, 9).chance(0.5),
             audit_every: if seed.is_multiple_of(16) { 1 } else { 40 },
         }
     }
@@ -145,6 +148,7 @@ fn policy(dice: &mut Dice, role: Role) -> Policy {
         ..Policy::default()
     };
     policy.rules.mesos_role = role;
+    policy.rules.any_role_reserves = true;
     policy
 }
 

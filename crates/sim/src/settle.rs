@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use marathon_model::id::TaskId;
+use marathon_model::instance::Goal;
 use marathon_model::offer::TaskState;
 
 use crate::agenda::Millis;
@@ -42,6 +43,7 @@ impl Sim {
         self.audit_now()?;
         self.same_after_restart()?;
         self.checks.nothing_acknowledged_is_lost(&self.store)?;
+        crate::kept::all_is_there(&self.store, &self.cluster)?;
 
         let (launches, kills) = (self.checks.launches, self.checks.kills);
         self.run_for(STAYS_FOR)?;
@@ -74,8 +76,10 @@ impl Sim {
             ));
         }
         for spec in self.store.live_specs() {
-            let running = self.store.of_app(&spec.id).filter(|it| it.is_serving()).count();
-            let all = self.store.of_app(&spec.id).count();
+            let running =
+                self.store.of_app(&spec.id).filter(|it| it.goal == Goal::Running && it.is_serving());
+            let running = running.count();
+            let all = self.store.of_app(&spec.id).filter(|it| !it.is_parked()).count();
             if running != spec.instances as usize || all != running {
                 let states: Vec<_> =
                     self.store.of_app(&spec.id).map(|it| (it.goal, it.condition, it.ready)).collect();
@@ -89,8 +93,13 @@ impl Sim {
         if let Some(it) = stray {
             return Some(format!("{} is left of a removed app", it.id));
         }
-        let known: BTreeSet<TaskId> =
-            self.store.instances().filter_map(|it| it.task.as_ref()).flat_map(pod::ids_of).collect();
+        let known: BTreeSet<TaskId> = self
+            .store
+            .instances()
+            .filter(|it| !it.is_over())
+            .filter_map(|it| it.task.as_ref())
+            .flat_map(pod::ids_of)
+            .collect();
         let live: BTreeSet<TaskId> =
             self.cluster.tasks.iter().filter(|(_, it)| !it.ended).map(|it| it.0.clone()).collect();
         if let Some(orphan) = live.difference(&known).next() {

@@ -100,7 +100,7 @@ impl Sim {
             checks: Checks::new(plan.policy.master_region.clone()),
             healed: false,
             steps: 0,
-            client: Client::new(plan.seed, plan.forceful, plan.fickle),
+            client: Client::new(&plan),
             term: None,
             terms: 0,
             wall_shift: 0,
@@ -423,7 +423,7 @@ impl Sim {
     fn release(&mut self, act: Act) -> Found {
         match act {
             Act::Engine(call) => {
-                self.checks.call(&self.cluster, &call)?;
+                self.checks.call(&self.store, &self.cluster, &call)?;
                 if let Some(connection) = self.cluster.connection {
                     let at = self.agenda.now + 2;
                     self.agenda.at(at, Happening::Called { connection, call });

@@ -32,6 +32,8 @@ pub struct Task {
     pub ports: Vec<u16>,
     /// Of a pod, one of the containers that live holds those of all.
     pub resources: Vec<Resource>,
+    /// What it has of a reservation.
+    pub reserved: Vec<Resource>,
     updates: VecDeque<TaskStatus>,
     engine_checks: bool,
     pub killing: bool,
@@ -73,6 +75,7 @@ impl Cluster {
             ready_from,
             ports: launch.host_ports.clone(),
             resources,
+            reserved: launch.reserved.clone(),
             updates: VecDeque::new(),
             engine_checks: launch.health_check.is_some(),
             killing: false,
