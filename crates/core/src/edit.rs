@@ -196,8 +196,8 @@ impl Core {
     fn draft_scale(&self, draft: &mut Draft, id: &GroupId, factor: f64) {
         // Pods keep their number: it is theirs alone to say, as in the original.
         for (app, spec) in self.world.apps_below(id).filter(|(_, spec)| !spec.is_pod()) {
-            // The cast saturates.
-            let instances = (f64::from(spec.instances) * factor).ceil() as u32;
+            // The cast saturates. More than a definition may ask for is not reached by scaling either.
+            let instances = ((f64::from(spec.instances) * factor).ceil() as u32).min(i32::MAX as u32);
             draft.apps.insert(app.clone(), Some(AppSpec { instances, ..AppSpec::clone(spec) }));
         }
     }

@@ -131,12 +131,16 @@ impl Drop for Stream {
     }
 }
 
-/// It has no id, so a client that loses its connection now asks for the same again.
+/// An id that was never given says nothing about what is missed: then that is `null`. The frame has no id, so a
+/// client that loses its connection now asks for the same again.
 fn gap_frame(asked: u64, oldest: u64) -> Bytes {
     let at = crate::now();
     let data = Json::text(|json| {
         json.object(|json| {
-            json.key("firstMissed").int(asked);
+            match asked < oldest {
+                true => json.key("firstMissed").int(asked),
+                false => json.key("firstMissed").null(),
+            }
             json.key("resumedAt").int(oldest);
             json.key("eventType").string("event_stream_gap");
             json.key("timestamp").time(at);

@@ -37,6 +37,18 @@ fn a_group_is_changed_as_a_whole_and_rolled_back_by_version() {
     assert!(rig.tasks.is_empty() && !rig.view().groups.contains_key(&id("/g")));
 }
 
+/// Clients read the number back as an integer of 32 bits, and could not write a larger one.
+#[test]
+fn scaling_ends_at_what_a_definition_may_ask_for() {
+    let mut rig = Rig::new();
+    deployed(rig.ask(group("/g", &[("/g/a", 1)])));
+    rig.run();
+    let update = GroupUpdate { scale_by: Some(1e10), ..GroupUpdate::default() };
+    deployed(rig.ask(change("/g", update)));
+    let spec = rig.view().apps[&id("/g/a")].spec.clone().unwrap();
+    assert_eq!(spec.instances, i32::MAX as u32);
+}
+
 fn group(path: &str, apps: &[(&str, u32)]) -> Command {
     let apps = apps.iter().map(|(app, n)| AppUpdate { id: Some(id(app)), ..sleep(*n) }).collect();
     let update = GroupUpdate { id: Some(id(path)), apps: Some(apps), ..GroupUpdate::default() };
