@@ -10,7 +10,7 @@ use std::sync::Arc;
 use marathon_model::app::AppSpec;
 use marathon_model::deployment::{Action, ActionKind, Step};
 use marathon_model::id::{DeploymentId, InstanceId, SpecId};
-use marathon_model::instance::Goal;
+use marathon_model::instance::{Goal, Instance};
 use marathon_model::notice::What;
 use marathon_model::write::Write;
 use uuid::Uuid;
@@ -148,7 +148,16 @@ impl Core {
         let surplus = (wanted - spec.instances) as usize;
         if surplus > 0 {
             let chosen = self.chosen_victims(&spec.id);
-            let victims = crate::victim::choose(spec, app.instances.values(), &chosen, surplus);
+            // Where a deployment was broken off there are instances of several configurations: those that serve and
+            // are what is asked for stay longest.
+            let mixed = app.tally.outdated.wanted > 0;
+            let kept = |it: &&Arc<Instance>| {
+                mixed && it.config == spec.config && it.is_serving() && !chosen.contains(&it.id.uuid)
+            };
+            let (last, first): (Vec<_>, Vec<_>) = app.instances.values().partition(kept);
+            let mut victims = crate::victim::choose(spec, first.into_iter(), &chosen, surplus);
+            let left = surplus - victims.len();
+            victims.extend(crate::victim::choose(spec, last.into_iter(), &BTreeSet::new(), left));
             self.retire_all(victims);
         }
     }

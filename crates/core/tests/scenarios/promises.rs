@@ -117,6 +117,30 @@ fn a_rollback_of_a_rollback_kills_no_instance_it_returns_to() {
     assert_eq!((of(&rig, "sleep 1000").len(), rig.count("/web"), running(&rig)), (4, 4, 0));
 }
 
+/// Found by the simulator: an upgrade was broken off half-way, the app scaled up and that taken back. GROUP_BY chose
+/// whom to take away, and took one of the version that was asked for while one of the old version stayed.
+#[test]
+fn taking_a_scale_up_back_keeps_what_is_asked_for() {
+    let mut rig = Rig::new();
+    let group_by = Constraint { field: "hostname".to_owned(), operator: Operator::GroupBy, value: None };
+    let spread = AppUpdate { constraints: Some(vec![group_by]), ..sleep(1) };
+    deployed(rig.put("/a", AppEdit::Create(spread)));
+    rig.run();
+    let old = rig.task_of("/a");
+    // The new version does not find a place, and the upgrade is stopped.
+    let upgrade = deployed(rig.put("/a", cmd("sleep 2")));
+    rig.ask(Command::CancelDeployment { id: upgrade, force: true });
+    rig.agent = 1;
+    let grown = deployed(rig.put("/a", instances(4)));
+    rig.offer();
+    rig.run();
+    assert!(rig.tasks.contains_key(&old), "the old one is still among them");
+    rig.ask(Command::CancelDeployment { id: grown, force: false });
+    deployed(rig.put("/a", instances(1)));
+    rig.run();
+    assert!(!rig.tasks.contains_key(&old) && rig.count("/a") == 1, "{:?}", rig.tasks.keys());
+}
+
 #[test]
 fn an_unchanged_app_is_never_restarted() {
     let mut rig = Rig::new();
