@@ -285,6 +285,7 @@ fn container_networks_and_every_kind_of_volume() {
             "unconfined":false},"ipcInfo":{"mode":"PRIVATE","shmSize":64}}},"cpus":1.0,"disk":0.0,
             "executor":"","instances":1,"labels":{},"maxLaunchDelaySeconds":300,"mem":128.0,"gpus":0,
             "networks":[{"name":"one","mode":"container","labels":{"a":"b"}},{"name":"two","mode":"container"}],
+            "residency":{"relaunchEscalationTimeoutSeconds":0,"taskLostBehavior":"WAIT_FOREVER"},
             "requirePorts":false,"upgradeStrategy":{"maximumOverCapacity":1.0,"minimumHealthCapacity":1.0},
             "version":"2021-03-04T09:10:11.120Z","versionInfo":{"lastScalingAt":"2021-03-04T09:10:11.120Z",
             "lastConfigChangeAt":"2021-03-04T09:10:11.120Z"},"killSelection":"YOUNGEST_FIRST",
