@@ -148,7 +148,10 @@ async fn each_container_is_checked() {
     let port = listener.local_addr().unwrap().port();
     std::thread::spawn(move || {
         for stream in listener.incoming() {
-            let _ = stream.unwrap().write_all(b"HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n");
+            let mut stream = stream.unwrap();
+            // Closed with the request unread, the connection would be reset and the answer lost.
+            let _ = std::io::Read::read(&mut stream, &mut [0; 1024]);
+            let _ = stream.write_all(b"HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n");
         }
     });
     let mut checked = pod(&desk, "checked", &[("web", "sleep 1000"), ("job", "touch well; exec sleep 1000")]);
