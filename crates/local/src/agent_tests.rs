@@ -16,6 +16,7 @@ use crate::ledger::Pools;
 use crate::task::Tag;
 use marathon_flags::resources::parse_resources;
 
+mod kept;
 pub mod pods;
 
 struct Desk {

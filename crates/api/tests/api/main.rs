@@ -10,6 +10,7 @@ mod events;
 mod groups;
 mod hostile;
 mod pods;
+mod volumes;
 
 use expect_test::Expect;
 use serde_json::Value;

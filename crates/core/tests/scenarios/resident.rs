@@ -493,3 +493,39 @@ fn a_rollback_stays_on_the_volumes_too() {
             .all(|it| it.command == marathon_model::offer::Command::Shell("sleep 1000".to_owned()))
     );
 }
+
+#[test]
+fn an_external_volume_belongs_to_one_app_of_the_tree() {
+    let mut policy = with_volumes();
+    policy.rules.features.external_volumes = true;
+    let mut rig = Rig::with(policy);
+    let external = |name: &str, shared: bool| {
+        let source = VolumeSource::External {
+            name: name.to_owned(),
+            provider: "dvdi".to_owned(),
+            size: None,
+            options: serde_json_text::JsonText(r#"{"dvdi/driver":"rexray"}"#.to_owned()),
+            shared,
+        };
+        let volumes = vec![Volume { container_path: "/data".to_owned(), read_only: false, source }];
+        let container = ContainerUpdate { volumes, ..resident(1).container.unwrap() };
+        AppUpdate { container: Some(container), ..sleep(1) }
+    };
+    let refused = |reply: Reply| match reply {
+        Reply::Refused(Refusal::Invalid(all)) => all.into_iter().map(|it| it.message).collect::<Vec<_>>(),
+        other => panic!("not refused: {other:?}"),
+    };
+    deployed(rig.put("/a/db", AppEdit::Create(external("pg", false))));
+    let why = refused(rig.put("/b/db", AppEdit::Create(external("pg", false))));
+    assert_eq!(why, ["Volume name 'pg' in /b/db conflicts with volume(s) of same name in app(s): /a/db"]);
+    deployed(rig.put("/b/db", AppEdit::Create(external("other", false))));
+    deployed(rig.put("/c", AppEdit::Create(external("all", true))));
+    deployed(rig.put("/d", AppEdit::Create(external("all", true))));
+    // Two at once are in each other's way, too; and one that goes makes room for the other.
+    let both = |name: &str| ["/x", "/y"].map(|it| (id(it), AppEdit::Create(external(name, false)))).into();
+    let edits: Vec<_> = both("new");
+    let why = refused(rig.ask(Command::EditApps { edits, force: false, origin: None }));
+    assert_eq!(why.len(), 2, "{why:?}");
+    let edits = vec![(id("/a/db"), AppEdit::Delete), (id("/x"), AppEdit::Create(external("pg", false)))];
+    deployed(rig.ask(Command::EditApps { edits, force: true, origin: None }));
+}

@@ -17,7 +17,7 @@ use marathon_model::app::{Container, ContainerKind, DockerImage};
 use marathon_model::id::{InstanceId, PathId, TaskId};
 use marathon_model::offer::*;
 use marathon_model::pod::{Mount, PodVolume, PodVolumeSource};
-use marathon_model::resources::{Amount, Amounts, Milli, PortRange};
+use marathon_model::resources::{Amount, Amounts, Milli, PortRange, Resource};
 use marathon_model::time::Timestamp;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -139,9 +139,24 @@ impl Desk {
     }
 
     pub async fn accept(&mut self, launches: Vec<Launch>) {
+        self.operate(vec![Operation::Launch(launches)]).await;
+    }
+
+    pub async fn operate(&mut self, operations: Vec<Operation>) {
         let offer = self.offer().await.id.clone();
         self.offer = None;
-        self.local().call(Call::Accept { offer, operations: vec![Operation::Launch(launches)] });
+        self.local().call(Call::Accept { offer, operations });
+    }
+
+    pub async fn decline(&mut self) {
+        let offer = self.offer().await.id.clone();
+        self.offer = None;
+        self.local().call(Call::Decline { offers: vec![offer], hold: Duration::ZERO });
+    }
+
+    /// What the present offer shows as reserved, its volumes included.
+    pub async fn reserved(&mut self) -> Vec<Resource> {
+        self.offer().await.resources.iter().filter(|it| it.reserved.is_some()).cloned().collect()
     }
 
     /// Waits until all these states were told of the task, in this order and no others.
