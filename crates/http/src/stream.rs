@@ -54,7 +54,7 @@ impl Stream {
         let this = self.get_mut();
         // Registered before looking, so news that arrive in between wake us again.
         this.reader.waker.register(cx.waker());
-        if this.over || this.hub.is_closed() {
+        if this.over {
             return Poll::Ready(None);
         }
         if this.reader.cut.load(Ordering::SeqCst) {
@@ -73,6 +73,10 @@ impl Stream {
                 this.hub.cut(&this.reader);
                 return this.last_word();
             }
+        }
+        // Only now, so that a server that stops has told everything it published.
+        if this.hub.is_closed() {
+            return Poll::Ready(None);
         }
         if this.heartbeat.poll_tick(cx).is_ready() {
             return this.ready(Bytes::from_static(b"\r\n"));

@@ -53,7 +53,9 @@ async fn frames() {
     assert_eq!(hub.at(103).unwrap().json, GONE);
     assert_eq!(hub.at(1).map(|it| (it.id, it.missed)), Some((100, 99)));
     assert!(hub.at(106).is_none());
+    hub.publish(event(5));
     hub.close();
+    assert_eq!(poll(&mut stream), format!("{want}id: 106||"), "what was published is told");
     assert_eq!(poll(&mut stream), "end");
 }
 
