@@ -3,7 +3,9 @@
 
 use std::collections::BTreeMap;
 
+use marathon_model::id::SpecId;
 use marathon_model::instance::{Condition, Goal, Instance};
+use marathon_model::view::App;
 
 use crate::Core;
 use crate::parts;
@@ -15,72 +17,8 @@ impl Core {
     pub fn audit(&self) -> Vec<String> {
         let mut findings = Vec::new();
         let mut ports: BTreeMap<u16, u32> = BTreeMap::new();
-        for (id, app) in &self.world.view.apps {
-            let mut find = |what: String| findings.push(format!("{id}: {what}"));
-            let config = app.spec.as_ref().map(|it| it.config);
-            let tally = crate::index::tally(app.instances.values(), config);
-            if tally != app.tally {
-                find(format!("tally {:?} is not the count {tally:?}", app.tally));
-            }
-            let index = crate::index::index(app);
-            let known = self.world.index.get(id);
-            if known.is_some_and(|it| *it != index) || known.is_none() && !app.instances.is_empty() {
-                find(format!("index {known:?} is not {index:?}"));
-            }
-            let placed = app.spec.as_ref().map(|it| {
-                let fresh = crate::constraint::places(it, app.instances.values().map(|it| &**it));
-                (fresh, self.world.places(id, it.config))
-            });
-            if let Some((fresh, kept)) = placed.filter(|(fresh, kept)| *fresh != **kept) {
-                find(format!("places {kept:?} are not the count {fresh:?}"));
-            }
-            if index.waiting.is_empty() == self.world.queue.contains(id) {
-                find("the queue does not hold exactly the apps that wait".to_owned());
-            }
-            if index.condemned.is_empty() == self.world.condemned.contains(id) {
-                find("not exactly the apps with something to remove are known as such".to_owned());
-            }
-            for deployment in &app.deployments {
-                if !self.world.view.deployments.contains_key(deployment) {
-                    find(format!("deployment {deployment} does not exist"));
-                }
-            }
-            if app.spec.as_ref().map(|it| it.version)
-                != app.history.last().and_then(|it| it.1.as_ref()).map(|it| it.version)
-            {
-                find("the present definition is not the newest version".to_owned());
-            }
-            if app.history.iter().zip(app.history.iter().skip(1)).any(|(a, b)| a.0 >= b.0) {
-                find("versions do not grow".to_owned());
-            }
-            for it in app.instances.values() {
-                let placed = !matches!(it.condition, Condition::Scheduled);
-                if placed != (it.task.is_some() && it.agent.is_some()) {
-                    find(format!("{}: {:?} with task {:?}", it.id, it.condition, it.task.is_some()));
-                }
-                if it.task.as_ref().is_some_and(|task| task.id.incarnation != it.incarnation) {
-                    find(format!("{}: its task is not its last start", it.id));
-                }
-                if it.goal == Goal::Decommissioned && it.is_over() && !it.is_condemned() {
-                    find(format!("{}: over and not wanted, but still here", it.id));
-                }
-                if let Some(what) = self.wrong_parts(it) {
-                    find(format!("{}: {what}", it.id));
-                }
-                let is_new = it.reservation.as_ref().is_some_and(|it| it.is_new());
-                let reserved = Timer::Reservation(it.id.clone());
-                if is_new && (!it.is_over() || !self.world.timers.is_set(&reserved)) {
-                    find(format!("{}: nobody watches its reservation", it.id));
-                }
-                let starting =
-                    matches!(it.condition, Condition::Provisioned | Condition::Staging | Condition::Starting);
-                if starting
-                    && !self.world.timers.is_set(&Timer::Launch(it.id.clone()))
-                    && !self.is_being_killed(it)
-                {
-                    find(format!("{}: nobody watches its launch", it.id));
-                }
-            }
+        for app in self.world.view.apps.values() {
+            self.audit_app(app, &mut findings);
             for port in app.spec.iter().flat_map(|it| it.service_ports()).filter(|it| *it != 0) {
                 *ports.entry(port).or_default() += 1;
             }
@@ -99,6 +37,84 @@ impl Core {
         }
         findings.extend(crate::agents::audit(&self.world));
         findings
+    }
+
+    /// The same for some apps alone, and without what concerns several of them.
+    pub fn audit_of<'a>(&self, apps: impl IntoIterator<Item = &'a SpecId>) -> Vec<String> {
+        let mut findings = Vec::new();
+        for app in apps.into_iter().filter_map(|it| self.world.app(it)) {
+            self.audit_app(app, &mut findings);
+        }
+        findings
+    }
+
+    fn audit_app(&self, app: &App, findings: &mut Vec<String>) {
+        let id = &app.id;
+        let mut find = |what: String| findings.push(format!("{id}: {what}"));
+        let config = app.spec.as_ref().map(|it| it.config);
+        let tally = crate::index::tally(app.instances.values(), config);
+        if tally != app.tally {
+            find(format!("tally {:?} is not the count {tally:?}", app.tally));
+        }
+        let index = crate::index::index(app);
+        let known = self.world.index.get(id);
+        if known.is_some_and(|it| *it != index) || known.is_none() && !app.instances.is_empty() {
+            find(format!("index {known:?} is not {index:?}"));
+        }
+        let placed = app.spec.as_ref().map(|it| {
+            let fresh = crate::constraint::places(it, app.instances.values().map(|it| &**it));
+            (fresh, self.world.places(id, it.config))
+        });
+        if let Some((fresh, kept)) = placed.filter(|(fresh, kept)| *fresh != **kept) {
+            find(format!("places {kept:?} are not the count {fresh:?}"));
+        }
+        if index.waiting.is_empty() == self.world.queue.contains(id) {
+            find("the queue does not hold exactly the apps that wait".to_owned());
+        }
+        if index.condemned.is_empty() == self.world.condemned.contains(id) {
+            find("not exactly the apps with something to remove are known as such".to_owned());
+        }
+        for deployment in &app.deployments {
+            if !self.world.view.deployments.contains_key(deployment) {
+                find(format!("deployment {deployment} does not exist"));
+            }
+        }
+        if app.spec.as_ref().map(|it| it.version)
+            != app.history.last().and_then(|it| it.1.as_ref()).map(|it| it.version)
+        {
+            find("the present definition is not the newest version".to_owned());
+        }
+        if app.history.iter().zip(app.history.iter().skip(1)).any(|(a, b)| a.0 >= b.0) {
+            find("versions do not grow".to_owned());
+        }
+        for it in app.instances.values() {
+            let placed = !matches!(it.condition, Condition::Scheduled);
+            if placed != (it.task.is_some() && it.agent.is_some()) {
+                find(format!("{}: {:?} with task {:?}", it.id, it.condition, it.task.is_some()));
+            }
+            if it.task.as_ref().is_some_and(|task| task.id.incarnation != it.incarnation) {
+                find(format!("{}: its task is not its last start", it.id));
+            }
+            if it.goal == Goal::Decommissioned && it.is_over() && !it.is_condemned() {
+                find(format!("{}: over and not wanted, but still here", it.id));
+            }
+            if let Some(what) = self.wrong_parts(it) {
+                find(format!("{}: {what}", it.id));
+            }
+            let is_new = it.reservation.as_ref().is_some_and(|it| it.is_new());
+            let reserved = Timer::Reservation(it.id.clone());
+            if is_new && (!it.is_over() || !self.world.timers.is_set(&reserved)) {
+                find(format!("{}: nobody watches its reservation", it.id));
+            }
+            let starting =
+                matches!(it.condition, Condition::Provisioned | Condition::Staging | Condition::Starting);
+            if starting
+                && !self.world.timers.is_set(&Timer::Launch(it.id.clone()))
+                && !self.is_being_killed(it)
+            {
+                find(format!("{}: nobody watches its launch", it.id));
+            }
+        }
     }
 
     /// What is not as it must be with the containers of an instance, if anything.

@@ -37,10 +37,12 @@ pub enum Fault {
     BackoffOfMonths,
     /// Everything that fails its health check is killed at once.
     MassKill,
+    /// An instance that owns volumes is given up with its lost agent like any other; what returns is nobody's.
+    VolumesDestroyed,
 }
 
 impl Fault {
-    pub const ALL: [Fault; 9] = [
+    pub const ALL: [Fault; 10] = [
         Fault::RollbackKills,
         Fault::CancelRevertsAll,
         Fault::LaunchesTooMany,
@@ -50,6 +52,7 @@ impl Fault {
         Fault::ZombieApp,
         Fault::BackoffOfMonths,
         Fault::MassKill,
+        Fault::VolumesDestroyed,
     ];
 
     /// As it is written on a command line.
@@ -64,6 +67,7 @@ impl Fault {
             Fault::ZombieApp => "zombie-app",
             Fault::BackoffOfMonths => "backoff-of-months",
             Fault::MassKill => "mass-kill",
+            Fault::VolumesDestroyed => "volumes-destroyed",
         }
     }
 }

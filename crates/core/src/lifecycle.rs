@@ -307,7 +307,11 @@ impl Core {
     }
 
     fn strategy(&self, it: &Instance) -> UnreachableStrategy {
-        // It is bound to its agent, whatever its definition says by now.
+        #[cfg(feature = "old-faults")]
+        if it.reservation.is_some() && self.has(crate::Fault::VolumesDestroyed) {
+            return UnreachableStrategy::After { inactive: Duration::ZERO, expunge: Duration::ZERO };
+        }
+        // It belongs to its agent, whatever its definition says by now.
         if it.reservation.is_some() {
             return UnreachableStrategy::Disabled;
         }

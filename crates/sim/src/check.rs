@@ -39,6 +39,7 @@ impl Cause {
             Event::Engine(EngineEvent::Status(it)) => {
                 Cause::Status { task: it.task.clone(), state: it.state }
             }
+            Event::Asked { command: Command::Guarded { command, .. }, .. } => Cause::Asked(command.clone()),
             Event::Asked { command, .. } => Cause::Asked(Box::new(command.clone())),
             _ => Cause::Other,
         }

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use marathon_model::app::*;
 use marathon_model::command::{Command, Victims};
-use marathon_model::id::{GroupId, PathId, SpecId, TaskId};
+use marathon_model::deployment::{GuardUpdate, OnFailure};
+use marathon_model::id::{PathId, SpecId, TaskId};
 use marathon_model::resources::Milli;
 use marathon_model::time::Timestamp;
 use marathon_model::update::*;
@@ -16,7 +17,7 @@ use crate::store::Store;
 
 /// All apps anybody ever asks for. Few, so that wishes meet.
 pub const APPS: [&str; 7] = ["/a", "/b", "/shop/cart", "/shop/web", "/shop/db/main", "/x/y", "/x/z"];
-const GROUPS: [&str; 5] = ["/shop", "/shop/db", "/x", "/", "/new"];
+pub const GROUPS: [&str; 5] = ["/shop", "/shop/db", "/x", "/", "/new"];
 /// More instances than this nobody asks for, so that everything fits in the end.
 pub const INSTANCES_MAX: u32 = 6;
 
@@ -30,16 +31,17 @@ pub enum Wanted {
 #[derive(Debug)]
 pub struct Client {
     pub dice: Dice,
-    forceful: f64,
+    pub forceful: f64,
     fickle: f64,
     resident: bool,
+    guarded: f64,
     pub counter: u64,
 }
 
 impl Client {
     pub fn new(plan: &Plan) -> Client {
-        let Plan { seed, forceful, fickle, resident, .. } = *plan;
-        Client { dice: Dice::new(seed, 2), forceful, fickle, resident, counter: 0 }
+        let Plan { seed, forceful, fickle, guarded, resident, .. } = *plan;
+        Client { dice: Dice::new(seed, 2), forceful, fickle, guarded, resident, counter: 0 }
     }
 
     pub fn gap(&mut self, mean: u64) -> u64 {
@@ -48,6 +50,23 @@ impl Client {
     }
 
     pub fn wish(&mut self, store: &Store) -> (Command, BTreeMap<SpecId, Wanted>) {
+        let (command, wanted) = self.plain_wish(store);
+        match self.dice.chance(self.guarded) {
+            true => (Command::Guarded { guard: self.guard(), command: Box::new(command) }, wanted),
+            false => (command, wanted),
+        }
+    }
+
+    /// The change shall give up by itself when it takes too long or fails too often.
+    fn guard(&mut self) -> GuardUpdate {
+        let dice = &mut self.dice;
+        let deadline = dice.chance(0.7).then(|| Duration::from_secs(*dice.pick(&[5, 60, 600])));
+        let max_failures = dice.chance(0.5).then(|| *dice.pick(&[0, 2]));
+        let on_failure = *dice.pick(&[None, Some(OnFailure::Rollback), Some(OnFailure::Stop)]);
+        GuardUpdate { deadline, max_failures, on_failure }
+    }
+
+    fn plain_wish(&mut self, store: &Store) -> (Command, BTreeMap<SpecId, Wanted>) {
         let force = self.dice.chance(self.forceful);
         if self.dice.chance(0.2) {
             return self.wish_pod(store, force);
@@ -130,69 +149,6 @@ impl Client {
         };
         let (scale, wipe) = *self.dice.pick(&[(false, false), (false, false), (true, false), (false, true)]);
         Command::Kill { victims, scale, wipe, force }
-    }
-
-    fn edit_group(&mut self, store: &Store, force: bool) -> Command {
-        let group: GroupId = self.any(&GROUPS);
-        let mut update = GroupUpdate::default();
-        match self.dice.between(0, 5) {
-            0 => update.scale_by = Some(*self.dice.pick(&[0.5, 1.0])),
-            1 => {
-                let roots: Vec<Timestamp> = store.roots.iter().copied().collect();
-                update.version = roots.first().map(|_| *self.dice.pick(&roots));
-            }
-            2 => {
-                let groups = ["/shop", "/x", "/shop/db"];
-                update.dependencies = Some(vec![self.any(&groups)]);
-            }
-            3 => update.dependencies = Some(Vec::new()),
-            _ => {
-                let inside: Vec<SpecId> =
-                    APPS.iter().map(|it| path(it)).filter(|it| it.parent() == group).collect();
-                let apps = inside.into_iter().filter(|_| self.dice.chance(0.7)).collect::<Vec<_>>();
-                let apps =
-                    apps.into_iter().map(|id| AppUpdate { id: Some(id.clone()), ..self.definition(&id) });
-                update.apps = Some(apps.collect());
-            }
-        }
-        let create = self.dice.chance(0.3);
-        let dry_run = self.dice.chance(0.1);
-        Command::EditGroup { group, update: Box::new(update), create, force, dry_run }
-    }
-
-    /// A tree of groups in one request, each with some apps and dependencies.
-    fn nested_groups(&mut self) -> Command {
-        let direct = |it: &mut Client, group: &str| -> Option<Vec<AppUpdate>> {
-            let group = path(group);
-            let inside = APPS.iter().map(|it| path(it)).filter(|it| it.parent() == group).collect::<Vec<_>>();
-            let kept = inside.into_iter().filter(|_| it.dice.chance(0.8)).collect::<Vec<_>>();
-            Some(
-                kept.into_iter().map(|id| AppUpdate { id: Some(id.clone()), ..it.definition(&id) }).collect(),
-            )
-        };
-        let depends = |it: &mut Client, on: &str| it.dice.chance(0.5).then(|| vec![path(on)]);
-        let db = GroupUpdate {
-            id: Some(path("/shop/db")),
-            apps: direct(self, "/shop/db"),
-            ..GroupUpdate::default()
-        };
-        let x = GroupUpdate {
-            id: Some(path("/x")),
-            apps: direct(self, "/x"),
-            dependencies: depends(self, "/shop"),
-            ..GroupUpdate::default()
-        };
-        let shop = GroupUpdate {
-            id: Some(path("/shop")),
-            apps: direct(self, "/shop"),
-            dependencies: depends(self, "/shop/db"),
-            groups: Some(vec![db]),
-            ..GroupUpdate::default()
-        };
-        let apps = if self.dice.chance(0.5) { direct(self, "/") } else { None };
-        let update = GroupUpdate { apps, groups: Some(vec![shop, x]), ..GroupUpdate::default() };
-        let (group, force, dry_run) = (path("/"), self.dice.chance(self.forceful), self.dice.chance(0.1));
-        Command::EditGroup { group, update: Box::new(update), create: false, force, dry_run }
     }
 
     /// A whole definition, of the kinds that matter to scheduling.
@@ -334,6 +290,6 @@ pub fn edit_apps(edits: Vec<(SpecId, AppEdit)>, force: bool) -> Command {
     Command::EditApps { edits, force, origin: None }
 }
 
-fn path(text: &str) -> PathId {
+pub fn path(text: &str) -> PathId {
     PathId::parse(text).expect("the names above are legal")
 }

@@ -15,6 +15,7 @@ mod check;
 mod client;
 mod cluster;
 mod dice;
+mod groups;
 mod kept;
 mod placement;
 mod plan;

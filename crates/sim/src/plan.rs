@@ -31,7 +31,9 @@ pub struct Plan {
     pub fickle: f64,
     /// Some apps own volumes.
     pub resident: bool,
-    /// Whether the core is audited after every step, or on a sample.
+    /// How often a change is asked to give up by itself.
+    pub guarded: f64,
+    /// After so many steps the core is audited as a whole; what a step changed is audited at once.
     pub audit_every: u64,
 }
 
@@ -87,7 +89,8 @@ impl Plan {
             forceful: *dice.pick(&[0.0, 0.2, 0.6]),
             fickle: *dice.pick(&[0.02, 0.05, 0.3]),
             resident: Dice::new(seed, 9).chance(0.5),
-            audit_every: if seed.is_multiple_of(16) { 1 } else { 40 },
+            guarded: *dice.pick(&[0.0, 0.0, 0.1, 0.5]),
+            audit_every: if seed.is_multiple_of(64) { 1 } else { 60 },
         }
     }
 }

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use marathon_model::act::{Act, Batch};
 use marathon_model::app::Change;
 use marathon_model::command::{Command, Reply, Victims};
+use marathon_model::deployment::ActionKind;
 use marathon_model::id::{DeploymentId, PathId, SpecId, TaskId};
 use marathon_model::instance::{Condition, Goal};
 use marathon_model::notice::What;
@@ -17,7 +18,7 @@ use marathon_model::time::Timestamp;
 use marathon_model::update::AppEdit;
 use marathon_model::write::Write;
 
-use crate::check::{Cause, Found, ensure};
+use crate::check::{self, Cause, Found, ensure};
 use crate::store::Store;
 
 /// Of an app at most this share, and at least one, may be dying of health checks: see docs/deployments.md.
@@ -206,7 +207,9 @@ impl Promises {
     /// Instances of these configurations were given up while they served.
     pub fn keeps(&self, store: &Store, id: &SpecId, configs: &[Timestamp]) -> Found {
         let (Some((_, config)), Some(spec)) = (self.rollbacks.get(id), store.spec(id)) else { return Ok(()) };
-        if !configs.contains(config) {
+        // Who goes when there are fewer of them is for constraints and the kill selection to say.
+        let replaces = check::action_of(store, id) == Some(ActionKind::RestartApplication);
+        if !configs.contains(config) || !replaces {
             return Ok(());
         }
         let left = store.of_app(id).filter(|it| {

@@ -26,9 +26,13 @@ impl Sim {
         let limit = self.agenda.now + SETTLES_WITHIN;
         // Late news may still be on its way when all seems well, so calm has to last before it counts.
         let (mut calm_since, mut moves) = (self.agenda.now, 0);
+        let (mut seen, mut missing) = (None, None);
         while self.agenda.now < calm_since + CALM {
             self.run_for(EVERY)?;
-            let missing = self.missing();
+            if self.stirred() != seen {
+                seen = self.stirred();
+                missing = self.missing();
+            }
             let moved = self.checks.launches + self.checks.kills;
             if missing.is_some() || moved != moves {
                 (calm_since, moves) = (self.agenda.now, moved);
@@ -62,6 +66,11 @@ impl Sim {
         }
         self.agenda.now = self.agenda.now.max(until);
         Ok(())
+    }
+
+    /// Grows with everything that `missing` looks at. In a calm world that is nothing, for hours.
+    fn stirred(&self) -> Option<(u64, bool)> {
+        Some((self.moves, self.is_up()))
     }
 
     /// What is not yet as it should be, if anything.

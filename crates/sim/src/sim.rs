@@ -1,6 +1,6 @@
 //! One history: the loop of a server around the real core, with a simulated world on all sides.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use marathon_core_faulty::Core;
 use marathon_model::act::{Act, Batch, Probe, ProbeKind};
@@ -9,6 +9,7 @@ use marathon_model::event::{Event, ProbeCheck, ProbeKey, ProbeOutcome, ProbeResu
 use marathon_model::id::{FrameworkId, RequestId, SpecId};
 use marathon_model::offer::EngineEvent;
 use marathon_model::time::{Now, Tick, Timestamp};
+use marathon_model::write::Write;
 
 use crate::agenda::{Agenda, Happening, Millis};
 use crate::check::{Cause, Checks, Found};
@@ -53,6 +54,8 @@ pub struct Sim {
     /// No probe gets through before.
     storm_until: Millis,
     flushes: u64,
+    /// Steps that wrote something, and whatever may have moved in the cluster.
+    pub moves: u64,
     /// Written only when a history is told again.
     pub journal: Option<Vec<String>>,
 }
@@ -112,6 +115,7 @@ impl Sim {
             backlog: VecDeque::new(),
             storm_until: 0,
             flushes: 0,
+            moves: 0,
             journal: journal.then(Vec::new),
             plan,
             agenda,
@@ -165,6 +169,7 @@ impl Sim {
             Happening::Told { .. } => Ok(()),
             Happening::Called { connection, call } => {
                 if self.cluster.hears(connection, self.agenda.now) {
+                    self.moves += 1;
                     self.note(|_| format!("engine hears {call:?}"));
                     self.cluster.call(&mut self.agenda, call);
                 }
@@ -181,6 +186,7 @@ impl Sim {
             Happening::Restart => self.restart(),
             Happening::Connected { term, again } => self.connected(term, again),
             misfortune => {
+                self.moves += 1;
                 self.note(|_| format!("{misfortune:?}"));
                 self.befall(misfortune)
             }
@@ -284,9 +290,12 @@ impl Sim {
         if self.plan.policy.maintenance_mode {
             placement::nothing_starts_in_maintenance(&self.cluster, &batch, now.wall)?;
         }
-        if self.steps.is_multiple_of(self.plan.audit_every) {
-            audit(&term.core)?;
-        }
+        // Everything now and then; what this step changed, always.
+        let findings = match self.steps.is_multiple_of(self.plan.audit_every) {
+            true => term.core.audit(),
+            false => term.core.audit_of(changed_apps(&batch)),
+        };
+        content(&findings)?;
         if self.group.is_empty() {
             self.flush_at = self.agenda.now + self.dice.between(0, 4);
         }
@@ -326,6 +335,7 @@ impl Sim {
             return Ok(());
         }
         for (cause, batch) in &group {
+            self.moves += u64::from(!batch.writes.is_empty());
             for write in &batch.writes {
                 self.note(|_| format!("  write {write:?}"));
             }
@@ -522,8 +532,24 @@ impl Sim {
     }
 }
 
+/// The apps that a step wrote something about, each once.
+fn changed_apps(batch: &Batch) -> BTreeSet<&SpecId> {
+    let changed = batch.writes.iter().filter_map(|it| match it {
+        Write::App(spec) => Some(&spec.id),
+        Write::AppRemoved { id, .. } => Some(id),
+        Write::Instance(it) => Some(it.spec()),
+        Write::InstanceGone(id) => Some(&id.spec),
+        _ => None,
+    });
+    changed.collect()
+}
+
 fn audit(core: &Core) -> Found {
-    match core.audit().as_slice() {
+    content(&core.audit())
+}
+
+fn content(findings: &[String]) -> Found {
+    match findings {
         [] => Ok(()),
         findings => Err(("the core's own audit is content", findings.join("; "))),
     }

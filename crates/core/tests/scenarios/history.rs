@@ -3,6 +3,7 @@
 //! Each has a switch that brings the bug back (crates/core/src/faults.rs), and the simulator finds it:
 //! docs/simulation.md.
 
+use crate::resident::{resident, used, with_volumes};
 use crate::rig::*;
 
 fn half_at_a_time() -> UpgradeUpdate {
@@ -291,4 +292,31 @@ fn a_bad_moment_of_the_leader_kills_few() {
     rig.run();
     assert_eq!(rig.notices.iter().filter(|it| matches!(it, What::UnhealthyKilled { .. })).count(), 3);
     assert_eq!(rig.count("/web"), 12, "those three were made up for");
+}
+
+/// `volumes-destroyed`: an agent with a database is off the network for longer than anybody waits. Given up like any
+/// other, the instance would be nobody's when it returns, and so would its volume.
+#[test]
+fn volumes_of_a_lost_agent_are_kept_for_its_return() {
+    let mut rig = Rig::with(with_volumes());
+    let soon =
+        UnreachableStrategy::After { inactive: Duration::from_secs(60), expunge: Duration::from_secs(120) };
+    let update = AppUpdate { unreachable: Some(soon), ..resident(1) };
+    // Such a strategy makes no sense for an app that owns volumes; whether it is refused or not, nothing is lost.
+    if matches!(rig.put("/db", AppEdit::Create(update)), Reply::Refused(_)) {
+        deployed(rig.put("/db", AppEdit::Create(resident(1))));
+    }
+    rig.run();
+    let (task, before) = (rig.task_of("/db"), used(&rig));
+    rig.agent = 1;
+    rig.lose(&task);
+    rig.pass(Duration::from_secs(24 * 3600));
+    rig.restart_with(with_volumes());
+    rig.pass(Duration::from_secs(24 * 3600));
+    rig.agent = 0;
+    rig.find(&task);
+    rig.offer();
+    rig.run();
+    assert_eq!(used(&rig), before, "the same instance on the same volume");
+    assert!(!rig.deeds.iter().any(|it| it.starts_with("destroy")), "{:?}", rig.deeds);
 }

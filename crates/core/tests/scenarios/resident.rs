@@ -9,7 +9,7 @@ use marathon_model::view::Mismatch;
 
 use crate::rig::*;
 
-fn with_volumes() -> Policy {
+pub fn with_volumes() -> Policy {
     let mut policy = policy();
     policy.rules.any_role_reserves = true;
     policy
@@ -30,7 +30,7 @@ fn volume(name: &str, size: u64) -> Volume {
     Volume { container_path: name.to_owned(), read_only: false, source }
 }
 
-fn resident(instances: u32) -> AppUpdate {
+pub fn resident(instances: u32) -> AppUpdate {
     let container = ContainerUpdate {
         kind: ContainerKind::Mesos,
         docker: None,
@@ -47,7 +47,7 @@ fn create(rig: &mut Rig, instances: u32) {
 }
 
 /// The volumes each living task of the app uses.
-fn used(rig: &Rig) -> BTreeMap<InstanceId, Vec<String>> {
+pub fn used(rig: &Rig) -> BTreeMap<InstanceId, Vec<String>> {
     let volumes = |it: &Launch| it.reserved.iter().filter_map(|it| it.volume()).map(str::to_owned).collect();
     rig.tasks.values().map(|it| (it.task.instance.clone(), volumes(it))).collect()
 }
