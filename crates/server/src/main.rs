@@ -3,40 +3,33 @@
 //! ```text
 //! flags ─► log ─► port ─► HTTP (only /ping yet) ─► store ─► core ─► loop ─► ready ─► engine
 //! ```
-//! The port is answered as early as possible; what needs the state waits until it is loaded. The engine
-//! comes last: by then the state it is compared with is there.
+//! The port is answered as early as possible; what needs the state waits until it is loaded. `shell` lives
+//! as long as the process, `leader` for one term of leadership.
 
+mod engine;
 mod exit;
+mod leader;
+mod load;
 mod log;
 mod machine;
 mod news;
 mod setup;
+mod shell;
 mod term;
 
 use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::net::TcpListener;
-use std::os::unix::fs::DirBuilderExt;
 use std::process::ExitCode;
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
-use marathon_core::Core;
-use marathon_flags::{Config, Parsed, StoreKind};
-use marathon_http::{Asker, Callbacks, EventHub, Http, Refused};
-use marathon_local::Local;
-use marathon_model::act::Batch;
-use marathon_model::id::SpecId;
-use marathon_model::time::Timestamp;
-use marathon_model::view::View;
-use marathon_model::write::Write;
-use marathon_probe::Prober;
-use marathon_store::{Entry, Options, Store};
-use tokio::sync::{Notify, mpsc, oneshot};
+use marathon_flags::{Config, Parsed};
+use tokio::sync::oneshot;
 
-use exit::{Exit, chain};
-use term::{COMMANDS_MAX, Clock, EVENTS_MAX, Inbox, Outside, Question, Term};
+use exit::Exit;
+use leader::Leader;
+use shell::Shell;
+use term::Clock;
 
 // The allocator is that of the C library: mimalloc held 14 MB more in an idle server, and 4 MB more in the
 // keeper, which every data folder has.
@@ -155,38 +148,13 @@ async fn serve(config: Config, clock: Clock, levels: log::Levels, listener: TcpL
             return Exit::Uncaught;
         }
     };
-    let views = Arc::new(ArcSwap::from_pointee(View::default()));
-    let hub = Arc::new(EventHub::new(config.event_stream_max_outstanding_messages, 1));
-    let (commands, command_inbox) = mpsc::channel::<Question>(COMMANDS_MAX);
-    let abdicated = Arc::new(Notify::new());
-    let policy = setup::policy(&config);
-    let http = Http::new(
-        views.clone(),
-        asker(commands),
-        hub.clone(),
-        setup::http(&config),
-        Box::new(levels),
-        Box::new({
-            let abdicated = abdicated.clone();
-            move || abdicated.notify_one()
-        }),
-    );
-    let explain = {
-        let policy = policy.clone();
-        move |view: &View, id: &SpecId, rows, now| marathon_core::explain(view, &policy, id, rows, now)
-    };
-    let http = Arc::new(http.explaining(explain));
-    http.previews.set(move |view, command| marathon_core::preview(view, &policy, command, clock.now()));
-    let callbacks = match callbacks(&config, &hub) {
-        Ok(callbacks) => callbacks,
+    let shell = match Shell::new(config, clock, levels) {
+        Ok(shell) => shell,
         Err(text) => {
             tracing::error!("{text}");
             return Exit::Uncaught;
         }
     };
-    if let Some(callbacks) = &callbacks {
-        http.callbacks.get_or_init(|| callbacks.clone());
-    }
     let (stop_http, http_stopped) = oneshot::channel::<()>();
     let listener = match tokio::net::TcpListener::from_std(listener) {
         Ok(listener) => listener,
@@ -195,72 +163,38 @@ async fn serve(config: Config, clock: Clock, levels: log::Levels, listener: TcpL
             return Exit::Bind;
         }
     };
-    let serving = tokio::spawn(marathon_http::serve(listener, http.clone(), async move {
+    let serving = tokio::spawn(marathon_http::serve(listener, shell.http.clone(), async move {
         let _ = http_stopped.await;
     }));
 
-    let (store, core, first) = match load(&config, clock) {
-        Ok(loaded) => loaded,
+    let mut leader = match Leader::begin(&shell) {
+        Ok(leader) => leader,
         Err(text) => {
             tracing::error!("{text}");
             return Exit::Uncaught;
         }
     };
-    hub.begin_at(core.view().events_begin);
-    let (engine_sender, engine_inbox) = mpsc::channel(EVENTS_MAX);
-    let (probe_sender, probe_inbox) = mpsc::channel(EVENTS_MAX);
-    let prober = Prober::new(setup::probes(&config), probe_sender, tokio::runtime::Handle::current());
-    let engine: Arc<OnceLock<Local>> = Arc::default();
-    let outside = Outside { views, hub: hub.clone(), engine: engine.clone(), prober, callbacks };
-    let (stop_loop, loop_stopped) = oneshot::channel();
-    let inbox =
-        Inbox { commands: command_inbox, engine: engine_inbox, probes: probe_inbox, stop: loop_stopped };
-    let (loop_ended, mut loop_end) = oneshot::channel::<Exit>();
-    let mut term = Term::new(core, store, clock, outside);
-    if let Err(error) = term.begin(first) {
-        tracing::error!("{}", chain(&error));
-        return Exit::Uncaught;
-    }
-    let thread = std::thread::Builder::new().name("loop".to_owned()).spawn(move || {
-        let exit = match term.run(inbox) {
-            Ok(()) => Exit::Ok,
-            Err(error) => {
-                tracing::error!("the state cannot be stored, so nothing more is decided: {}", chain(&error));
-                Exit::Uncaught
-            }
+    announce(&shell.config);
+    let end = {
+        // A signal may come while the keeper of an earlier server is still to be found.
+        let connected = tokio::select! {
+            connected = leader.connect(&shell) => connected.map_err(End::Engine),
+            name = signals.next() => Err(End::Signal(name)),
         };
-        let _ = loop_ended.send(exit);
-    });
-    let Ok(thread) = thread else {
-        tracing::error!("cannot start the thread that decides");
-        return Exit::Uncaught;
-    };
-    http.set_ready();
-    announce(&config);
-
-    // A signal may come while the keeper of an earlier server is still to be found.
-    let started = tokio::select! {
-        started = start_engine(&config, engine_sender) => Ok(started),
-        name = signals.next() => Err(name),
-    };
-    let mut end = match started {
-        Ok(Ok(local)) => {
-            // The loop must find the engine when the first event of it arrives.
-            engine.get_or_init(|| local).begin();
-            tokio::select! {
+        match connected {
+            Ok(()) => tokio::select! {
                 name = signals.next() => End::Signal(name),
-                () = abdicated.notified() => End::Abdicated,
-                exit = &mut loop_end => End::Loop(exit.unwrap_or(Exit::Uncaught)),
-            }
+                () = shell.abdicated.notified() => End::Abdicated,
+                exit = leader.failed() => End::Loop(exit),
+            },
+            Err(end) => end,
         }
-        Ok(Err(text)) => End::Engine(text),
-        Err(name) => End::Signal(name),
     };
     let exit = match &end {
         End::Signal(name) => {
             tracing::info!(
                 "{name}: stopping; tasks {}",
-                if config.checkpoint { "keep running" } else { "end with the server" }
+                if shell.config.checkpoint { "keep running" } else { "end with the server" }
             );
             Exit::Ok
         }
@@ -284,96 +218,11 @@ async fn serve(config: Config, clock: Clock, levels: log::Levels, listener: TcpL
     });
     // Requests in progress are answered before the loop ends; new ones are not accepted any more.
     let _ = stop_http.send(());
-    let _ = tokio::time::timeout(config.graceful_shutdown_timeout, serving).await;
-    if !matches!(end, End::Loop(_)) {
-        let _ = stop_loop.send(());
-        if let Ok(Exit::Uncaught) = loop_end.await {
-            end = End::Loop(Exit::Uncaught);
-        }
+    let _ = tokio::time::timeout(shell.config.graceful_shutdown_timeout, serving).await;
+    match leader.stop().await {
+        Exit::Ok => exit,
+        failed => failed,
     }
-    let _ = tokio::task::spawn_blocking(move || thread.join()).await;
-    if let Some(local) = Arc::into_inner(engine).and_then(OnceLock::into_inner) {
-        local.stop().await;
-    }
-    match end {
-        End::Loop(exit) => exit,
-        _ => exit,
-    }
-}
-
-/// Hands commands of HTTP to the loop; a full queue refuses instead of waiting.
-fn asker(commands: mpsc::Sender<Question>) -> Asker {
-    Asker::new(move |command, reply| {
-        commands.try_send((command, reply)).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => Refused::Full,
-            mpsc::error::TrySendError::Closed(_) => Refused::Stopping,
-        })
-    })
-}
-
-/// Reads the store and brings the core to life.
-fn load(config: &Config, clock: Clock) -> Result<(Store, Core, Batch), String> {
-    let (mut store, pairs) = match config.internal_store_backend {
-        StoreKind::Memory => (Store::Memory, Vec::new()),
-        _ => {
-            let folder = config.data_dir.join("state");
-            // Others may pass through: tasks of other users live in folders below. The state itself is ours.
-            std::fs::DirBuilder::new().recursive(true).mode(0o755).create(&config.data_dir).map_err(
-                |error| format!("cannot make the folder {} (--data_dir): {error}", config.data_dir.display()),
-            )?;
-            Store::open(&folder, Options::default()).map_err(|error| chain(&error))?
-        }
-    };
-    let loaded = marathon_records::load(pairs).map_err(|error| {
-        format!("cannot read the state in {}: {}", config.data_dir.display(), chain(&error))
-    })?;
-    let changes = loaded.changes.into_iter().map(|it| Entry { key: it.key, value: it.value });
-    let (events_begin, writes) = events_begin(loaded.writes, clock.now().wall);
-    let record = marathon_records::encode(&events_begin);
-    let changes = changes.chain([Entry { key: record.key, value: record.value }]);
-    store.commit(&changes.collect::<Vec<_>>()).map_err(|error| chain(&error))?;
-    let (core, first) = Core::restore(writes, setup::policy(config), machine::seed(), clock.now());
-    Ok((store, core, first))
-}
-
-/// More events than one server ever publishes.
-const EVENT_IDS: u64 = 1 << 36;
-
-/// Where the ids of this server's events begin: above all that were used before, whatever the clock says.
-/// Mostly they begin at the microsecond of the start, so that they say roughly when.
-fn events_begin(saved: Vec<Write>, now: Timestamp) -> (Write, Vec<Write>) {
-    let mut least = 1;
-    let mut rest = saved;
-    rest.retain(|it| match it {
-        Write::EventsBegin(before) => {
-            least = before.saturating_add(EVENT_IDS);
-            false
-        }
-        _ => true,
-    });
-    let begin = Write::EventsBegin(now.0.unsigned_abs().saturating_mul(1000).max(least));
-    rest.push(begin.clone());
-    (begin, rest)
-}
-
-/// Posts events, if it was asked for.
-fn callbacks(config: &Config, hub: &Arc<EventHub>) -> Result<Option<Arc<Callbacks>>, String> {
-    if config.callbacks.is_none() {
-        return Ok(None);
-    }
-    let runtime = tokio::runtime::Handle::current();
-    Callbacks::new(hub.clone(), setup::callbacks(config), runtime).map(|it| Some(Arc::new(it)))
-}
-
-async fn start_engine(
-    config: &Config,
-    events: mpsc::Sender<marathon_model::offer::EngineEvent>,
-) -> Result<Local, String> {
-    let executable =
-        std::env::current_exe().map_err(|error| format!("cannot find our own binary: {error}"))?;
-    Local::connect(setup::local(config, executable), events)
-        .await
-        .map_err(|error| format!("the embedded engine does not start: {}", chain(&error)))
 }
 
 fn announce(config: &Config) {
@@ -382,11 +231,7 @@ fn announce(config: &Config) {
         _ => &config.hostname,
     };
     let url = format!("http://{host}:{}/", config.http_port);
-    let state = match config.internal_store_backend {
-        StoreKind::Memory => "memory only (lost at exit)".to_owned(),
-        _ => config.data_dir.display().to_string(),
-    };
-    tracing::info!(url, state, "Marathon is up");
+    tracing::info!(url, state = load::place(config), "Marathon is up");
     if config.http_credentials.is_none() && config.http_address.is_none() {
         tracing::warn!(
             "anyone who reaches port {} may run commands on this machine: see --http_address and --http_credentials",

@@ -17,7 +17,6 @@ use arc_swap::ArcSwap;
 use imbl::OrdMap;
 use marathon_core::Core;
 use marathon_http::{Callbacks, EventHub};
-use marathon_local::Local;
 use marathon_model::act::{Act, Batch};
 use marathon_model::callback::{CallbackUrl, Subscriber};
 use marathon_model::command::{Command, Reply};
@@ -31,6 +30,7 @@ use marathon_probe::Prober;
 use marathon_store::{Entry, Store, StoreError};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::engine::Engine;
 use crate::news::News;
 
 /// Commands that wait for the loop. More are refused.
@@ -78,7 +78,7 @@ pub struct Outside {
     pub views: Arc<ArcSwap<View>>,
     pub hub: Arc<EventHub>,
     /// Set once the engine is up; the core asks nothing of it before it has subscribed.
-    pub engine: Arc<OnceLock<Local>>,
+    pub engine: Arc<OnceLock<Engine>>,
     pub prober: Prober,
     pub callbacks: Option<Arc<Callbacks>>,
 }

@@ -1,0 +1,118 @@
+//! One term of leadership, from the stored state to the last answer.
+//!
+//! ```text
+//! begin: load ─► core ─► loop ─► ready          connect: engine          stop: loop ─► engine
+//! ```
+//! The engine comes last: by then the state it is compared with is there.
+
+use std::sync::{Arc, OnceLock};
+use std::thread::JoinHandle;
+
+use marathon_model::offer::EngineEvent;
+use marathon_probe::Prober;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::engine::Engine;
+use crate::exit::{Exit, chain};
+use crate::load::{Loaded, load};
+use crate::setup;
+use crate::shell::Shell;
+use crate::term::{EVENTS_MAX, Inbox, Outside, Term};
+
+pub struct Leader {
+    engine: Arc<OnceLock<Engine>>,
+    engine_events: Option<mpsc::Sender<EngineEvent>>,
+    stop_loop: Option<oneshot::Sender<()>>,
+    loop_end: oneshot::Receiver<Exit>,
+    /// How the loop ended, once it has.
+    ended: Option<Exit>,
+    thread: JoinHandle<()>,
+}
+
+impl Leader {
+    /// Loads the state and begins to decide. From now on everything is answered.
+    pub fn begin(shell: &Shell) -> Result<Leader, String> {
+        let Loaded { store, core, first } = load(&shell.config, shell.clock)?;
+        shell.hub.begin_at(core.view().events_begin);
+        let (engine_sender, engine_inbox) = mpsc::channel(EVENTS_MAX);
+        let (probe_sender, probe_inbox) = mpsc::channel(EVENTS_MAX);
+        let prober =
+            Prober::new(setup::probes(&shell.config), probe_sender, tokio::runtime::Handle::current());
+        let engine: Arc<OnceLock<Engine>> = Arc::default();
+        let outside = Outside {
+            views: shell.views.clone(),
+            hub: shell.hub.clone(),
+            engine: engine.clone(),
+            prober,
+            callbacks: shell.callbacks.clone(),
+        };
+        let (stop_loop, loop_stopped) = oneshot::channel();
+        let inbox = Inbox {
+            commands: shell.door.open(),
+            engine: engine_inbox,
+            probes: probe_inbox,
+            stop: loop_stopped,
+        };
+        let (loop_ended, loop_end) = oneshot::channel::<Exit>();
+        let mut term = Term::new(core, store, shell.clock, outside);
+        term.begin(first).map_err(|error| chain(&error))?;
+        let thread = std::thread::Builder::new().name("loop".to_owned()).spawn(move || {
+            let exit = match term.run(inbox) {
+                Ok(()) => Exit::Ok,
+                Err(error) => {
+                    tracing::error!(
+                        "the state cannot be stored, so nothing more is decided: {}",
+                        chain(&error)
+                    );
+                    Exit::Uncaught
+                }
+            };
+            let _ = loop_ended.send(exit);
+        });
+        let thread = thread.map_err(|error| format!("cannot start the thread that decides: {error}"))?;
+        shell.http.set_ready();
+        Ok(Leader {
+            engine,
+            engine_events: Some(engine_sender),
+            stop_loop: Some(stop_loop),
+            loop_end,
+            ended: None,
+            thread,
+        })
+    }
+
+    /// Brings the engine up and lets its events in. May take long, and may be given up at any time.
+    pub async fn connect(&mut self, shell: &Shell) -> Result<(), String> {
+        if let Some(events) = self.engine_events.take() {
+            let engine = Engine::connect(&shell.config, events).await?;
+            // The loop must find the engine when the first event of it arrives.
+            self.engine.get_or_init(|| engine).begin();
+        }
+        Ok(())
+    }
+
+    /// Waits until the loop ends: by itself only when it cannot go on.
+    pub async fn failed(&mut self) -> Exit {
+        match self.ended {
+            Some(exit) => exit,
+            None => {
+                let exit = (&mut self.loop_end).await.unwrap_or(Exit::Uncaught);
+                *self.ended.insert(exit)
+            }
+        }
+    }
+
+    /// What was asked before is answered; then the engine is let go. Tells what went wrong on the way.
+    pub async fn stop(mut self) -> Exit {
+        if let Some(stop) = self.stop_loop.take() {
+            let _ = stop.send(());
+        }
+        let exit = self.failed().await;
+        let thread = self.thread;
+        let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+        if let Some(engine) = Arc::into_inner(self.engine).and_then(OnceLock::into_inner) {
+            engine.stop().await;
+        }
+        exit
+    }
+}

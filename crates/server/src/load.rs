@@ -1,0 +1,78 @@
+//! From the store to a living core.
+
+use std::os::unix::fs::DirBuilderExt;
+
+use marathon_core::Core;
+use marathon_flags::{Config, StoreKind};
+use marathon_model::act::Batch;
+use marathon_model::time::Timestamp;
+use marathon_model::write::Write;
+use marathon_store::{Entry, Options, Pair, Store};
+
+use crate::exit::chain;
+use crate::term::Clock;
+use crate::{machine, setup};
+
+/// More events than one term ever publishes.
+const EVENT_IDS: u64 = 1 << 36;
+
+/// What a term begins with.
+pub struct Loaded {
+    pub store: Store,
+    pub core: Core,
+    /// What the restored core wants done first.
+    pub first: Batch,
+}
+
+/// Reads the store and brings the core to life.
+pub fn load(config: &Config, clock: Clock) -> Result<Loaded, String> {
+    let (mut store, pairs) = open(config)?;
+    let loaded = marathon_records::load(pairs)
+        .map_err(|error| format!("cannot read the state in {}: {}", place(config), chain(&error)))?;
+    let changes = loaded.changes.into_iter().map(|it| Entry { key: it.key, value: it.value });
+    let (events_begin, writes) = events_begin(loaded.writes, clock.now().wall);
+    let record = marathon_records::encode(&events_begin);
+    let changes = changes.chain([Entry { key: record.key, value: record.value }]);
+    store.commit(&changes.collect::<Vec<_>>()).map_err(|error| chain(&error))?;
+    let (core, first) = Core::restore(writes, setup::policy(config), machine::seed(), clock.now());
+    Ok(Loaded { store, core, first })
+}
+
+fn open(config: &Config) -> Result<(Store, Vec<Pair>), String> {
+    match config.internal_store_backend {
+        StoreKind::Memory => Ok((Store::Memory, Vec::new())),
+        _ => {
+            let folder = config.data_dir.join("state");
+            // Others may pass through: tasks of other users live in folders below. The state itself is ours.
+            std::fs::DirBuilder::new().recursive(true).mode(0o755).create(&config.data_dir).map_err(
+                |error| format!("cannot make the folder {} (--data_dir): {error}", config.data_dir.display()),
+            )?;
+            Store::open(&folder, Options::default()).map_err(|error| chain(&error))
+        }
+    }
+}
+
+/// Where the state is, for people.
+pub fn place(config: &Config) -> String {
+    match config.internal_store_backend {
+        StoreKind::Memory => "memory only (lost at exit)".to_owned(),
+        _ => config.data_dir.display().to_string(),
+    }
+}
+
+/// Where the ids of this term's events begin: above all that were used before, whatever the clock says.
+/// Mostly they begin at the microsecond of the start, so that they say roughly when.
+fn events_begin(saved: Vec<Write>, now: Timestamp) -> (Write, Vec<Write>) {
+    let mut least = 1;
+    let mut rest = saved;
+    rest.retain(|it| match it {
+        Write::EventsBegin(before) => {
+            least = before.saturating_add(EVENT_IDS);
+            false
+        }
+        _ => true,
+    });
+    let begin = Write::EventsBegin(now.0.unsigned_abs().saturating_mul(1000).max(least));
+    rest.push(begin.clone());
+    (begin, rest)
+}
