@@ -11,6 +11,7 @@
 mod app;
 mod bodies;
 mod view;
+pub mod zookeeper;
 
 pub use app::{AppBuilder, agent, app, deployment_id, instance_id, task_id, uuid};
 pub use bodies::nearly_right;
