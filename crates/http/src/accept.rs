@@ -68,6 +68,11 @@ fn quality(parameter: &str) -> Option<u32> {
 }
 
 pub fn gzip(headers: &HeaderMap) -> bool {
+    coding(headers, "gzip")
+}
+
+/// Whether the client reads this coding (`gzip`, `br`).
+pub fn coding(headers: &HeaderMap, wanted: &str) -> bool {
     let codings = headers
         .get_all(ACCEPT_ENCODING)
         .iter()
@@ -77,11 +82,12 @@ pub fn gzip(headers: &HeaderMap) -> bool {
     for coding in codings {
         let mut parts = coding.split(';').map(str::trim);
         let name = parts.next().unwrap_or_default();
-        let wanted = parts.find_map(quality).unwrap_or(1000) > 0;
-        if name.eq_ignore_ascii_case("gzip") || name.eq_ignore_ascii_case("x-gzip") {
-            return wanted;
+        let taken = parts.find_map(quality).unwrap_or(1000) > 0;
+        let name = if name.eq_ignore_ascii_case("x-gzip") { "gzip" } else { name };
+        if name.eq_ignore_ascii_case(wanted) {
+            return taken;
         }
-        any |= name == "*" && wanted;
+        any |= name == "*" && taken;
     }
     any
 }

@@ -20,7 +20,7 @@ use crate::body::{self, Body, BodyError};
 use crate::hub::Subscription;
 use crate::reply::{EVENTS, Out};
 use crate::route::{self, Missing, Route, Verb};
-use crate::{Http, change, explain, pods, read, subscription, system};
+use crate::{Http, change, explain, pods, read, subscription, system, ui};
 
 /// The connection a request came over.
 pub struct Peer {
@@ -167,7 +167,7 @@ impl Http {
         let forms: &[Form] = match route {
             Route::Tasks | Route::AppTasks(Verb::Get, _) => &[Form::Json, Form::Text],
             Route::Prometheus => &[Form::Text],
-            Route::Ui | Route::UiRedirect | Route::Help | Route::Options(_) | Route::PodsProbe => {
+            Route::Ui(_) | Route::UiRedirect | Route::Help | Route::Options(_) | Route::PodsProbe => {
                 return None;
             }
             _ => &[Form::Json],
@@ -249,7 +249,7 @@ impl Http {
             Route::Logging(verb) => system::logging(self, ask, verb),
             Route::Config => system::config(self),
             Route::UiRedirect => Out::redirect("/ui/"),
-            Route::Ui => system::ui(self),
+            Route::Ui(name) => ui::ui(self, ask, &name),
             Route::Help => system::help(self),
             Route::OpenApi => Out::json(crate::help::DOCUMENT),
             // Answered before the body is read.

@@ -46,6 +46,7 @@ mod stats;
 mod stream;
 mod subscription;
 mod system;
+mod ui;
 
 /// How long a request waits for the state to be loaded before it is refused with 503.
 const LOADING_WAIT: Duration = Duration::from_secs(30);

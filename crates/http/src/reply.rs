@@ -128,7 +128,9 @@ pub struct Finished {
 impl Http {
     /// Adds the headers that every answer has.
     pub(crate) async fn finish(&self, mut out: Out, asked: &HeaderMap, is_head: bool) -> Finished {
-        let compressible = self.settings.compression && out.len() >= gzip::LEAST;
+        let has = |name: HeaderName| out.headers.iter().any(|(it, _)| *it == name);
+        let (packed, keeps) = (has(CONTENT_ENCODING), has(CACHE_CONTROL));
+        let compressible = self.settings.compression && !packed && out.len() >= gzip::LEAST;
         let mut gzipped = false;
         if compressible
             && !is_head
@@ -144,9 +146,12 @@ impl Http {
         *response.status_mut() = out.status;
         let headers = response.headers_mut();
         headers.reserve(10 + out.headers.len());
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, no-store, must-revalidate"));
-        headers.insert(PRAGMA, HeaderValue::from_static("no-cache"));
-        headers.insert(EXPIRES, HeaderValue::from_static("0"));
+        // What never changes says itself how long it keeps.
+        if !keeps {
+            headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, no-store, must-revalidate"));
+            headers.insert(PRAGMA, HeaderValue::from_static("no-cache"));
+            headers.insert(EXPIRES, HeaderValue::from_static("0"));
+        }
         headers.insert("x-frame-options", HeaderValue::from_static("DENY"));
         headers.insert("x-xss-protection", HeaderValue::from_static("1; mode=block"));
         if let Some(leader) = &self.leader_header {

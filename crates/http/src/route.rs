@@ -80,7 +80,8 @@ routes! {
     Logging(Verb) "/logging" [Get Post];
     Config "/config" [Get];
     UiRedirect "/" "/ui" [Get];
-    Ui "/ui/{path}" [Get];
+    /// A file of the web interface.
+    Ui(String) "/ui/{path}" [Get];
     Help "/help" "/api-console" [Get];
     /// The description of the API.
     OpenApi "/v2/openapi.json" [Get];
@@ -193,7 +194,7 @@ fn resource<'a>(segments: &'a [&'a str], slash: bool) -> Option<(Allow, Pick<'a>
         [] => (GET, one(Route::UiRedirect)),
         ["ping"] => (GET, one(Route::Ping)),
         ["ui"] if !slash => (GET, one(Route::UiRedirect)),
-        ["ui", ..] => (GET, one(Route::Ui)),
+        ["ui", rest @ ..] => (GET, one(Route::Ui(rest.join("/")))),
         ["help"] | ["api-console", ..] => (GET, one(Route::Help)),
         ["metrics"] => (GET, one(Route::Metrics)),
         ["metrics", "prometheus"] => (GET, one(Route::Prometheus)),
@@ -385,8 +386,8 @@ mod tests {
             ("POST /ping", "405 GET, HEAD, OPTIONS"),
             ("GET /", "UiRedirect"),
             ("GET /ui", "UiRedirect"),
-            ("GET /ui/", "Ui"),
-            ("GET /ui/x", "Ui"),
+            ("GET /ui/", "Ui()"),
+            ("GET /ui/assets/x", "Ui(assets/x)"),
             ("GET /help", "Help"),
             ("GET /v2/openapi.json", "OpenApi"),
             ("GET /v2/apps", "Apps(Get)"),

@@ -133,33 +133,14 @@ fn set_level(http: &Http, body: &[u8]) -> Result<Out, Out> {
     })))
 }
 
-fn page(title: &str, content: &str) -> Out {
-    let html = format!(
+pub fn page(title: &str, content: &str) -> String {
+    format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width\"><title>{title}</title>\
          <style>body{{font:16px/1.5 system-ui,sans-serif;max-width:42rem;margin:3rem auto;padding:0 1rem;\
          color:#222;background:#fff}}code{{background:#8882;padding:.1em .3em}}\
          @media(prefers-color-scheme:dark){{body{{color:#ddd;background:#181818}}a{{color:#8bf}}}}</style>\
          </head><body><h1>{title}</h1>{content}</body></html>\n"
-    );
-    Out::new(StatusCode::OK, Some(HTML), html)
-}
-
-pub fn ui(http: &Http) -> Out {
-    page(
-        "Marathon",
-        &format!(
-            "<p>Marathon {} is running. This build has no web interface; it comes with a later release. \
-             Everything can be done through the API:</p>\
-             <ul><li><a href=\"/v2/apps\">/v2/apps</a>: the applications</li>\
-             <li><a href=\"/v2/tasks\">/v2/tasks</a>: what runs</li>\
-             <li><a href=\"/v2/deployments\">/v2/deployments</a>: what is changing</li>\
-             <li><a href=\"/v2/queue\">/v2/queue</a>: what waits, and why</li>\
-             <li><a href=\"/v2/groups\">/v2/groups</a>, <a href=\"/v2/info\">/v2/info</a>, \
-             <a href=\"/metrics\">/metrics</a></li></ul>\
-             <p>More at <a href=\"/help\">/help</a>.</p>",
-            escape(&http.settings.info.version)
-        ),
     )
 }
 

@@ -441,7 +441,9 @@ async fn reads() {
         ("GET /logging", "", 200, r#"{"ROOT":"INFO"}"#),
         ("GET /config", "", 200, r#"{"http_port":"8080","zk":null}"#),
         ("GET /", "", 302, ""),
-        ("GET /ui/", "Accept: text/html", 200, "/v2/apps"),
+        // With and without the interface in it.
+        ("GET /ui/", "Accept: text/html", 200, "<title>Marathon</title>"),
+        ("GET /ui/nope.js", "", 404, "URI not found: /ui/nope.js"),
         ("GET /help", "", 200, "curl"),
         ("GET /v2/apps", "Accept: text/html", 406, "Not Acceptable"),
         ("GET /v2/apps", "Accept: text/html,*/*;q=0.8", 200, "apps"),
