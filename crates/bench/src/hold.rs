@@ -135,6 +135,11 @@ pub fn settings() -> Settings {
         concurrent_requests_max: None,
         compression: true,
         origins: None,
+        proxy: marathon_http::proxy::Limits {
+            connect: Duration::from_secs(5),
+            read: Duration::from_secs(10),
+            at_once: 64,
+        },
         metrics_prefix: "marathon".to_owned(),
         prometheus: true,
         config: Vec::new(),

@@ -100,6 +100,7 @@ pub struct Config {
     pub ha: bool,
     pub leader_proxy_connection_timeout: Duration,
     pub leader_proxy_read_timeout: Duration,
+    pub leader_proxy_max_open_connections: usize,
     pub on_elected_prepare_timeout: Duration,
     pub graceful_shutdown_timeout: Duration,
 
@@ -294,6 +295,7 @@ impl Config {
             ha: read.on("ha"),
             leader_proxy_connection_timeout: read.millis("leader_proxy_connection_timeout"),
             leader_proxy_read_timeout: read.millis("leader_proxy_read_timeout"),
+            leader_proxy_max_open_connections: read.size("leader_proxy_max_open_connections"),
             on_elected_prepare_timeout: read.millis("on_elected_prepare_timeout"),
             graceful_shutdown_timeout: read.millis("graceful_shutdown_timeout"),
             http_address: read.owned("http_address").filter(|it| !it.is_empty()),

@@ -18,6 +18,7 @@ use tokio::sync::Notify;
 use crate::accept::{self, Form};
 use crate::body::{self, Body, BodyError};
 use crate::hub::Subscription;
+use crate::lead::{Lead, Place};
 use crate::reply::{EVENTS, Out};
 use crate::route::{self, Missing, Route, Verb};
 use crate::{Http, change, explain, pods, read, subscription, system, ui};
@@ -48,6 +49,13 @@ impl Ask {
         let host = self.parts.headers.get(HOST).and_then(|it| it.to_str().ok());
         format!("http://{}", host.filter(|it| !it.is_empty()).unwrap_or(&http.settings.advertised))
     }
+}
+
+/// Who answered.
+enum Answered {
+    /// With the request's headers, on which the last ones of the answer depend.
+    Here(Out, hyper::HeaderMap),
+    Leader(Response<Body>),
 }
 
 /// For the metrics.
@@ -81,7 +89,14 @@ impl Http {
         let _active = Active::new(self);
         let method = request.method().clone();
         let (parts, incoming) = request.into_parts();
-        let (out, headers) = self.admit(parts, incoming, peer).await;
+        let (out, headers) = match self.admit(parts, incoming, peer).await {
+            Answered::Here(out, headers) => (out, headers),
+            Answered::Leader(response) => {
+                let (status, bytes) = (response.status().as_u16(), response.body().size_hint().lower());
+                self.stats.finished(&method, status, began.elapsed(), bytes, false);
+                return response;
+            }
+        };
         let finished = self.finish(out, &headers, method == Method::HEAD).await;
         self.stats.finished(
             &method,
@@ -93,15 +108,35 @@ impl Http {
         finished.response
     }
 
-    /// Authentication comes before everything else, then the limit.
-    async fn admit(&self, parts: Parts, incoming: Incoming, peer: &Peer) -> (Out, hyper::HeaderMap) {
+    /// Authentication comes before everything else, then the question who leads, then the limit, which
+    /// counts only what is answered here.
+    async fn admit(&self, parts: Parts, incoming: Incoming, peer: &Peer) -> Answered {
+        // Load balancers ask for it often and have no credentials.
+        if parts.uri.path() == system::HEALTH_PATH
+            && matches!(parts.method, Method::GET | Method::HEAD | Method::OPTIONS)
+        {
+            return Answered::Here(system::leader_health(self), parts.headers);
+        }
         if let Some(auth) = &self.auth
             && !auth.allows(&parts.headers)
         {
             let mut out =
                 Out::message(StatusCode::UNAUTHORIZED, "Unauthorized: user and password are needed");
             out.headers.push((WWW_AUTHENTICATE, auth.challenge.clone()));
-            return (out, parts.headers);
+            return Answered::Here(out, parts.headers);
+        }
+        match self.place(&parts).await {
+            Place::Here => {}
+            Place::Leader(leader) => {
+                let headers = parts.headers.clone();
+                return match self.proxy.pass(parts, incoming, peer, &leader, &self.leadership).await {
+                    Ok(response) => Answered::Leader(response),
+                    Err(out) => Answered::Here(out, headers),
+                };
+            }
+            Place::Nowhere(text) => {
+                return Answered::Here(error::message(503, text).into(), parts.headers);
+            }
         }
         let running = self.requests.fetch_add(1, SeqCst);
         let _counted = Counted(self);
@@ -109,9 +144,19 @@ impl Http {
             && running >= most
         {
             let text = format!("Too many concurrent requests! Allowed: {most}.");
-            return (error::message(503, text).into(), parts.headers);
+            return Answered::Here(error::message(503, text).into(), parts.headers);
         }
-        self.routed(parts, incoming, peer).await
+        let (out, headers) = self.routed(parts, incoming, peer).await;
+        Answered::Here(out, headers)
+    }
+
+    /// `/ping` of an instance that loads its state says that it lives.
+    async fn place(&self, parts: &Parts) -> Place {
+        match self.leadership.now() {
+            Lead::Us { .. } => Place::Here,
+            Lead::Loading if parts.uri.path() == "/ping" => Place::Here,
+            _ => self.leadership.place().await,
+        }
     }
 
     async fn routed(&self, parts: Parts, incoming: Incoming, peer: &Peer) -> (Out, hyper::HeaderMap) {
@@ -133,10 +178,6 @@ impl Http {
         };
         match route {
             Route::Ping => return (system::ping(&parts.headers), parts.headers),
-            _ if !self.is_ready() && !self.becomes_ready().await => {
-                let text = "The server is starting: its state is being loaded";
-                return (error::message(503, text).into(), parts.headers);
-            }
             Route::Events => return self.events(parts, peer),
             _ => {}
         }
@@ -244,6 +285,7 @@ impl Http {
             Route::Subscriptions(verb) => subscription::subscriptions(self, ask, verb).await,
             Route::Info => system::info(self),
             Route::Leader(verb) => system::leader(self, ask, verb),
+            Route::LeaderHealth => system::leader_health(self),
             Route::Metrics => system::metrics(self),
             Route::Prometheus => system::prometheus(self),
             Route::Logging(verb) => system::logging(self, ask, verb),

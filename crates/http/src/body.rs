@@ -1,6 +1,5 @@
 //! Bodies of answers, and how bodies of requests are read.
 
-use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -9,6 +8,7 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 
+use crate::proxy::Passed;
 use crate::stream::Stream;
 
 /// Larger requests are refused with 413.
@@ -21,32 +21,49 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(120);
 pub enum Body {
     Whole(Option<Bytes>),
     Events(Box<Stream>),
+    /// Of the leader, as it comes.
+    Passed(Box<Passed>),
 }
+
+/// The answer breaks off, and the client must notice.
+#[derive(Debug)]
+pub struct Cut;
+
+impl std::fmt::Display for Cut {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the answer broke off")
+    }
+}
+
+impl std::error::Error for Cut {}
 
 impl HttpBody for Body {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = Cut;
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
         match self.get_mut() {
             Body::Whole(bytes) => Poll::Ready(bytes.take().map(|it| Ok(Frame::data(it)))),
             Body::Events(stream) => {
                 Pin::new(&mut **stream).poll_bytes(cx).map(|it| it.map(|it| Ok(Frame::data(it))))
             }
+            Body::Passed(passed) => passed.poll_frame(cx),
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(self, Body::Whole(None))
+        match self {
+            Body::Whole(bytes) => bytes.is_none(),
+            Body::Events(_) => false,
+            Body::Passed(passed) => passed.is_end_stream(),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Body::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |it| it.len() as u64)),
             Body::Events(_) => SizeHint::default(),
+            Body::Passed(passed) => passed.size_hint(),
         }
     }
 }

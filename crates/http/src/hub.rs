@@ -132,6 +132,8 @@ pub(crate) struct Reader {
     /// Events before this were asked for by resuming and do not count as lagging behind.
     joined: AtomicU64,
     pub cut: AtomicBool,
+    /// No more events will come for it.
+    pub dismissed: AtomicBool,
     pub waker: AtomicWaker,
     /// Ends the connection, even while it waits for the client to read.
     pub hang_up: Arc<Notify>,
@@ -191,11 +193,14 @@ impl EventHub {
         }
     }
 
-    /// The first id, once the store has said what earlier leaders used. To be called before anything is
-    /// published.
+    /// The first id of a term, once the store has said what earlier leaders used. What an earlier term of ours
+    /// published is forgotten: others may have published since.
     pub fn begin_at(&self, id: u64) {
         let mut ring = self.ring();
-        ring.next = ring.next.max(id);
+        if id > ring.next {
+            ring.events.clear();
+            ring.next = id;
+        }
     }
 
     /// Never waits for a reader.
@@ -284,6 +289,7 @@ impl EventHub {
             next: AtomicU64::new(next),
             joined: AtomicU64::new(head),
             cut: AtomicBool::new(false),
+            dismissed: AtomicBool::new(false),
             waker: AtomicWaker::new(),
             hang_up,
         });
@@ -320,6 +326,14 @@ impl EventHub {
         let event = self.ring().since(id).next().cloned()?;
         let json = event.frame(PlanFormat::Full).json();
         Some(Taken { id: event.id, json, missed: event.id - id })
+    }
+
+    /// Ends the present streams, once they have told all that was published.
+    pub fn dismiss(&self) {
+        for reader in self.readers().iter() {
+            reader.dismissed.store(true, Ordering::SeqCst);
+            reader.waker.wake();
+        }
     }
 
     /// Ends all streams; new ones end at once.

@@ -9,12 +9,11 @@
 //! and the bytes. Reads take the current view, render and go; they never wait for the loop. Changes go
 //! through a bounded queue, and a full queue is an honest 503.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
-use hyper::header::HeaderValue;
 use marathon_api::about::InfoConfig;
 use marathon_api::{AppsCache, SinglesCache};
 use marathon_model::command::{Command, Refusal, Reply};
@@ -34,10 +33,12 @@ mod explain;
 mod gzip;
 pub mod help;
 pub mod hub;
+pub mod lead;
 mod metrics;
 mod path;
 mod pods;
 pub mod preview;
+pub mod proxy;
 mod read;
 mod reply;
 pub mod route;
@@ -48,11 +49,9 @@ mod subscription;
 mod system;
 mod ui;
 
-/// How long a request waits for the state to be loaded before it is refused with 503.
-const LOADING_WAIT: Duration = Duration::from_secs(30);
-
 pub use callback::Callbacks;
 pub use hub::EventHub;
+pub use lead::{Lead, Leadership};
 pub use serve::serve;
 
 /// What the flags say about HTTP.
@@ -74,6 +73,8 @@ pub struct Settings {
     pub info: InfoConfig,
     /// Waiting for requests in progress at a stop.
     pub grace: Duration,
+    /// Of passing requests on to the leader.
+    pub proxy: proxy::Limits,
 }
 
 /// Hands commands to the loop. Returns the sender when the loop's queue is full or gone.
@@ -144,13 +145,11 @@ pub struct Http {
     /// Why an app is as it is; the reasons are the core's, which this crate does not know.
     explain: Box<Explain>,
     auth: Option<auth::Auth>,
-    leader_header: Option<HeaderValue>,
     requests: AtomicUsize,
-    /// Set once the state is loaded; until then only `/ping` and what needs no state is answered.
-    ready: AtomicBool,
-    loaded: tokio::sync::watch::Sender<bool>,
+    /// Decides where requests are answered.
+    pub leadership: lead::Leadership,
+    proxy: proxy::Proxy,
     began: Instant,
-    led_since: OnceLock<Instant>,
 }
 
 impl Http {
@@ -165,7 +164,8 @@ impl Http {
         let auth =
             settings.credentials.as_ref().map(|(user, word)| auth::Auth::new(user, word, &settings.realm));
         Http {
-            leader_header: HeaderValue::from_str(&format!("http://{}", settings.advertised)).ok(),
+            leadership: lead::Leadership::new(&settings.advertised),
+            proxy: proxy::Proxy::new(&settings.advertised, settings.proxy),
             auth,
             views,
             asker,
@@ -181,10 +181,7 @@ impl Http {
             gzip: gzip::Gzip::default(),
             stats: stats::HttpStats::default(),
             requests: AtomicUsize::new(0),
-            ready: AtomicBool::new(false),
-            loaded: tokio::sync::watch::Sender::new(false),
             began: Instant::now(),
-            led_since: OnceLock::new(),
         }
     }
 
@@ -197,22 +194,18 @@ impl Http {
         self
     }
 
-    /// The state is loaded: from now on everything is answered.
+    /// The state is loaded: from now on everything is answered here.
     pub fn set_ready(&self) {
-        self.led_since.get_or_init(Instant::now);
-        self.ready.store(true, std::sync::atomic::Ordering::Release);
-        self.loaded.send_replace(true);
+        self.leadership.set(Lead::Us { since: Instant::now() });
     }
 
-    /// Loading takes moments, so whoever comes in between waits rather than being sent away.
-    async fn becomes_ready(&self) -> bool {
-        let mut loaded = self.loaded.subscribe();
-        let ready = tokio::time::timeout(LOADING_WAIT, loaded.wait_for(|it| *it)).await;
-        matches!(ready, Ok(Ok(_)))
-    }
-
-    fn is_ready(&self) -> bool {
-        self.ready.load(std::sync::atomic::Ordering::Acquire)
+    /// We lead no longer: event streams end, and requests go where `lead` says.
+    pub fn step_down(&self, lead: Lead) {
+        self.leadership.set(lead);
+        self.hub.dismiss();
+        if let Some(callbacks) = self.callbacks.get() {
+            callbacks.follow(std::iter::empty());
+        }
     }
 }
 

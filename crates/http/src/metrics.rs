@@ -6,7 +6,6 @@
 use std::fmt::Write;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
 
 use marathon_api::json::Json;
 use marathon_model::offer::TaskState;
@@ -38,7 +37,7 @@ fn collect(http: &Http) -> Vec<(String, Figure)> {
     };
     let uptime = http.began.elapsed();
     add("uptime", "seconds", Figure::Gauge(uptime.as_secs_f64()));
-    let led = http.led_since.get().map_or(Duration::ZERO, |it| it.elapsed());
+    let led = http.leadership.led();
     add("leadership.duration", "seconds", Figure::Gauge(led.as_secs_f64()));
 
     let view = http.views.load();

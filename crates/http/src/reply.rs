@@ -154,8 +154,8 @@ impl Http {
         }
         headers.insert("x-frame-options", HeaderValue::from_static("DENY"));
         headers.insert("x-xss-protection", HeaderValue::from_static("1; mode=block"));
-        if let Some(leader) = &self.leader_header {
-            headers.insert("x-marathon-leader", leader.clone());
+        if let Some(leader) = self.leadership.header() {
+            headers.insert("x-marathon-leader", leader);
         }
         if let Some(kind) = out.kind {
             headers.insert(CONTENT_TYPE, kind);

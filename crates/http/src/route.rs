@@ -60,6 +60,8 @@ routes! {
     QueueDelay(String) "/v2/queue/{app_id}/delay" [Delete];
     Info "/v2/info" [Get];
     Leader(Verb) "/v2/leader" [Get Delete];
+    /// Never passed on, and open to everybody.
+    LeaderHealth "/v2/leader/health" [Get];
     Events "/v2/events" [Get];
     Subscriptions(Verb) "/v2/eventSubscriptions" [Get Post Delete];
     /// Asks (by HEAD) whether there are pods here at all.
@@ -216,6 +218,7 @@ fn resource<'a>(segments: &'a [&'a str], slash: bool) -> Option<(Allow, Pick<'a>
             (Allow(&[Delete]), one(Route::QueueDelay(rest.join("/"))))
         }
         ["v2", "info"] => (GET, one(Route::Info)),
+        ["v2", "leader", "health"] => (GET, one(Route::LeaderHealth)),
         ["v2", "leader"] => (Allow(&[Get, Delete]), Box::new(Route::Leader)),
         ["v2", "events"] => (GET, one(Route::Events)),
         ["v2", "eventSubscriptions"] => (Allow(&[Get, Post, Delete]), Box::new(Route::Subscriptions)),
@@ -460,6 +463,8 @@ mod tests {
             ("GET /v2/info", "Info"),
             ("GET /v2/leader", "Leader(Get)"),
             ("DELETE /v2/leader", "Leader(Delete)"),
+            ("GET /v2/leader/health/", "LeaderHealth"),
+            ("POST /v2/leader/health", "405 GET, HEAD, OPTIONS"),
             ("GET /v2/events", "Events"),
             ("POST /v2/events", "405 GET, HEAD, OPTIONS"),
             ("GET /v2/eventSubscriptions/", "Subscriptions(Get)"),

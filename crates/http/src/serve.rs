@@ -69,6 +69,7 @@ pub async fn serve(listener: TcpListener, http: Arc<Http>, stop: impl Future<Out
     }
     drop(listener);
     http.hub.close();
+    http.leadership.stop();
     let _ = stopping.send(true);
     let all = u32::try_from(CONNECTIONS_MAX).unwrap_or(u32::MAX);
     if tokio::time::timeout(http.settings.grace, places.acquire_many(all)).await.is_err() {

@@ -75,7 +75,7 @@ impl Stream {
             }
         }
         // Only now, so that a server that stops has told everything it published.
-        if this.hub.is_closed() {
+        if this.hub.is_closed() || this.reader.dismissed.load(Ordering::SeqCst) {
             return Poll::Ready(None);
         }
         if this.heartbeat.poll_tick(cx).is_ready() {

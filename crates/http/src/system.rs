@@ -10,8 +10,33 @@ use marathon_model::command::Violation;
 
 use crate::Http;
 use crate::answer::Ask;
+use crate::lead::Lead;
 use crate::reply::{HTML, Out};
 use crate::route::Verb;
+
+pub const HEALTH_PATH: &str = "/v2/leader/health";
+
+/// Whether requests are answered right here, for load balancers: 200 on the leader once it has its state, 503
+/// everywhere else. Touches nothing but memory.
+pub fn leader_health(http: &Http) -> Out {
+    let leads = http.leadership.is_ours();
+    let why = match http.leadership.now() {
+        Lead::Us { .. } => None,
+        Lead::Loading => Some("The state is being loaded".to_owned()),
+        Lead::Other(_) => Some("Another instance leads".to_owned()),
+        Lead::Nobody(why) => Some(format!("Nobody leads: {why}")),
+    };
+    let body = Json::text(|json| {
+        json.object(|json| {
+            json.key("leader").bool(leads);
+            json.key("address").string_or_null(http.leadership.address().as_deref());
+            if let Some(why) = &why {
+                json.key("message").string(why);
+            }
+        });
+    });
+    Out::json(body).status(if leads { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE })
+}
 
 pub fn ping(headers: &HeaderMap) -> Out {
     let accept = headers.get(ACCEPT).map(|it| it.to_str().unwrap_or_default());

@@ -187,6 +187,11 @@ fn settings() -> Settings {
         concurrent_requests_max: None,
         compression: true,
         origins: None,
+        proxy: marathon_http::proxy::Limits {
+            connect: Duration::from_secs(5),
+            read: Duration::from_secs(10),
+            at_once: 64,
+        },
         metrics_prefix: "marathon".into(),
         prometheus: true,
         config: vec![("http_port".into(), Some("8080".into())), ("zk".into(), None)],

@@ -154,6 +154,11 @@ pub fn http(config: &Config) -> Settings {
         config: config.all.clone(),
         info: info(config),
         grace: config.graceful_shutdown_timeout,
+        proxy: marathon_http::proxy::Limits {
+            connect: config.leader_proxy_connection_timeout,
+            read: config.leader_proxy_read_timeout,
+            at_once: config.leader_proxy_max_open_connections,
+        },
     }
 }
 

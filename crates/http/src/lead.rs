@@ -1,0 +1,192 @@
+//! Who leads, as far as this instance knows: us, another one, or nobody.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwapOption;
+use hyper::header::HeaderValue;
+use tokio::sync::watch;
+
+/// How long a request waits for the state to be loaded before it is refused with 503.
+const LOADING_WAIT: Duration = Duration::from_secs(30);
+/// How long it waits for somebody to lead, as the original: eleven looks, 250 ms apart.
+const ELECTION_WAIT: Duration = Duration::from_millis(2750);
+
+#[derive(Debug, Clone)]
+pub enum Lead {
+    /// We lead, but what was stored is still being loaded.
+    Loading,
+    Us {
+        since: Instant,
+    },
+    /// `host:port` of another instance.
+    Other(Arc<str>),
+    /// Nobody that we know of, and why, in words that end a sentence: "ZooKeeper cannot be reached".
+    Nobody(Arc<str>),
+}
+
+/// Where a request goes.
+#[derive(Debug, Clone)]
+pub enum Place {
+    Here,
+    Leader(Arc<str>),
+    /// 503, with these words.
+    Nowhere(String),
+}
+
+pub struct Leadership {
+    now: watch::Sender<Lead>,
+    /// `X-Marathon-Leader`, ready made, since every answer has it.
+    header: ArcSwapOption<HeaderValue>,
+    /// `host:port` of this instance.
+    own: Arc<str>,
+    stopping: watch::Sender<bool>,
+}
+
+impl Leadership {
+    /// An instance that begins by loading its state, as one does that is alone.
+    pub fn new(own: &str) -> Leadership {
+        let leadership = Leadership {
+            now: watch::Sender::new(Lead::Loading),
+            header: ArcSwapOption::empty(),
+            own: own.into(),
+            stopping: watch::Sender::new(false),
+        };
+        leadership.set(Lead::Loading);
+        leadership
+    }
+
+    pub fn set(&self, lead: Lead) {
+        self.now.send_replace(lead);
+        let header = self.address().and_then(|it| HeaderValue::from_str(&format!("http://{it}")).ok());
+        self.header.store(header.map(Arc::new));
+    }
+
+    pub fn now(&self) -> Lead {
+        self.now.borrow().clone()
+    }
+
+    pub fn is_ours(&self) -> bool {
+        matches!(*self.now.borrow(), Lead::Us { .. })
+    }
+
+    /// Zero unless we lead.
+    pub fn led(&self) -> Duration {
+        match &*self.now.borrow() {
+            Lead::Us { since } => since.elapsed(),
+            _ => Duration::ZERO,
+        }
+    }
+
+    pub fn own(&self) -> &Arc<str> {
+        &self.own
+    }
+
+    /// The leader's `host:port`.
+    pub fn address(&self) -> Option<Arc<str>> {
+        match &*self.now.borrow() {
+            Lead::Us { .. } | Lead::Loading => Some(self.own.clone()),
+            Lead::Other(address) => Some(address.clone()),
+            Lead::Nobody(_) => None,
+        }
+    }
+
+    /// For `X-Marathon-Leader`.
+    pub(crate) fn header(&self) -> Option<HeaderValue> {
+        self.header.load().as_deref().cloned()
+    }
+
+    /// Where to answer. Waits a little while nobody leads, and longer while we load, rather than sending
+    /// clients away.
+    pub(crate) async fn place(&self) -> Place {
+        match &*self.now.borrow() {
+            Lead::Us { .. } => return Place::Here,
+            Lead::Other(leader) => return Place::Leader(leader.clone()),
+            Lead::Loading | Lead::Nobody(_) => {}
+        }
+        let mut now = self.now.subscribe();
+        let elected = now.wait_for(|it| !matches!(it, Lead::Nobody(_)));
+        if let Ok(Ok(lead)) = tokio::time::timeout(ELECTION_WAIT, elected).await
+            && let Lead::Other(leader) = &*lead
+        {
+            return Place::Leader(leader.clone());
+        }
+        let settled = now.wait_for(|it| !matches!(it, Lead::Loading));
+        let _ = tokio::time::timeout(LOADING_WAIT, settled).await;
+        match &*self.now.borrow() {
+            Lead::Us { .. } => Place::Here,
+            Lead::Other(leader) => Place::Leader(leader.clone()),
+            Lead::Loading => Place::Nowhere("The server is starting: its state is being loaded".to_owned()),
+            Lead::Nobody(why) => Place::Nowhere(format!("Could not determine the current leader: {why}")),
+        }
+    }
+
+    /// Requests that wait for somebody to lead, or for the state.
+    pub fn waiting(&self) -> usize {
+        self.now.receiver_count()
+    }
+
+    /// Ends what would otherwise go on for ever.
+    pub(crate) fn stop(&self) {
+        self.stopping.send_replace(true);
+    }
+
+    pub(crate) fn stopping(&self) -> watch::Receiver<bool> {
+        self.stopping.subscribe()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn check(first: Lead, then: Option<Lead>, want: &str) {
+        let leadership = Arc::new(Leadership::new("us:1"));
+        leadership.set(first.clone());
+        let place = tokio::spawn({
+            let leadership = leadership.clone();
+            async move { leadership.place().await }
+        });
+        tokio::task::yield_now().await;
+        if let Some(lead) = then {
+            leadership.set(lead);
+        }
+        let place = match place.await.expect("no panic") {
+            Place::Here => "here".to_owned(),
+            Place::Leader(leader) => leader.to_string(),
+            Place::Nowhere(why) => why,
+        };
+        assert_eq!(place, want, "{first:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_requests_go() {
+        let us = || Lead::Us { since: Instant::now() };
+        let other = || Lead::Other("them:2".into());
+        let nobody = || Lead::Nobody("no quorum".into());
+        check(us(), None, "here").await;
+        check(other(), None, "them:2").await;
+        check(nobody(), None, "Could not determine the current leader: no quorum").await;
+        check(nobody(), Some(other()), "them:2").await;
+        check(nobody(), Some(us()), "here").await;
+        check(Lead::Loading, None, "The server is starting: its state is being loaded").await;
+        check(Lead::Loading, Some(us()), "here").await;
+        check(Lead::Loading, Some(other()), "them:2").await;
+        check(Lead::Loading, Some(nobody()), "Could not determine the current leader: no quorum").await;
+    }
+
+    #[test]
+    fn whose_address() {
+        let leadership = Leadership::new("us:1");
+        for (lead, want) in [
+            (Lead::Loading, Some("http://us:1")),
+            (Lead::Us { since: Instant::now() }, Some("http://us:1")),
+            (Lead::Other("them:2".into()), Some("http://them:2")),
+            (Lead::Nobody("x".into()), None),
+        ] {
+            leadership.set(lead.clone());
+            let header = leadership.header();
+            assert_eq!(header.as_ref().and_then(|it| it.to_str().ok()), want, "{lead:?}");
+        }
+    }
+}
