@@ -1,8 +1,10 @@
-//! `sim [--seed N] [--seeds A..B] [--events N] [--threads N] [--fault NAME] [--verbose]`
+//! `sim [--seed N] [--seeds A..B] [--events N] [--threads N] [--fault NAME] [--digest] [--verbose]`
 //!
-//! With a fault of the original back in it, the first seed that finds it ends the run.
+//! With a fault of the original back in it, the first seed that finds it ends the run. With `--digest` all that
+//! happens is summed up in one number, to show that a change of the simulator left every history as it was.
 
 use std::collections::BTreeSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -11,8 +13,7 @@ use std::time::{Duration, Instant};
 
 use marathon_sim::{EVENTS, Fault, History, Summary, Violation, journal, run};
 
-const USAGE: &str =
-    "usage: sim [--seed N] [--seeds A..B] [--events N] [--threads N] [--fault NAME] [--verbose]\nfaults:";
+const USAGE: &str = "usage: sim [--seed N] [--seeds A..B] [--events N] [--threads N] [--fault NAME] [--digest] [--verbose]\nfaults:";
 
 /// A history takes milliseconds. One that takes this long is caught in a step that never ends.
 const STUCK_AFTER: Duration = Duration::from_secs(120);
@@ -25,6 +26,7 @@ struct Args {
     events: u64,
     threads: usize,
     broken: BTreeSet<Fault>,
+    digest: bool,
     verbose: bool,
 }
 
@@ -36,11 +38,12 @@ impl Args {
 
 fn parse(mut args: impl Iterator<Item = String>) -> Option<Args> {
     let threads = std::thread::available_parallelism().map_or(1, |it| it.get());
-    let mut parsed =
-        Args { seeds: 0..1_000, events: EVENTS, threads, broken: BTreeSet::new(), verbose: false };
+    let (broken, digest, verbose) = (BTreeSet::new(), false, false);
+    let mut parsed = Args { seeds: 0..1_000, events: EVENTS, threads, broken, digest, verbose };
     while let Some(name) = args.next() {
         match name.as_str() {
             "--verbose" => parsed.verbose = true,
+            "--digest" => parsed.digest = true,
             "--seed" => {
                 let seed = args.next()?.parse().ok()?;
                 parsed.seeds = seed..seed + 1;
@@ -81,10 +84,11 @@ fn main() -> ExitCode {
     let under_way: UnderWay = Arc::new(Mutex::new(vec![None; args.threads]));
     let done = watch(under_way.clone(), args.events);
     let told = AtomicU64::new(0);
+    let digest = AtomicU64::new(0);
     std::thread::scope(|scope| {
         for worker in 0..args.threads {
-            let (next, told, total, broken, args, under_way) =
-                (&next, &told, &total, &broken, &args, &under_way);
+            let (next, told, digest, total, broken, args, under_way) =
+                (&next, &told, &digest, &total, &broken, &args, &under_way);
             scope.spawn(move || {
                 loop {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
@@ -94,6 +98,9 @@ fn main() -> ExitCode {
                         return;
                     }
                     under_way.lock().expect("nobody panics with it")[worker] = Some((seed, Instant::now()));
+                    if args.digest {
+                        digest.fetch_add(digest_of(&args.history(seed)), Ordering::Relaxed);
+                    }
                     let result = run(&args.history(seed));
                     told.fetch_add(1, Ordering::Relaxed);
                     let mut total = total.lock().expect("no thread panics while it counts");
@@ -127,7 +134,17 @@ fn main() -> ExitCode {
         args.threads,
         seeds as f64 / seconds * 60.0
     );
+    if args.digest {
+        println!("digest {:016x}", digest.load(Ordering::Relaxed));
+    }
     if broken.load(Ordering::Relaxed) { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+/// Every word of a history in one number. Those of several are added up: threads take them in any order.
+fn digest_of(history: &History) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (history.seed, journal(history)).hash(&mut hasher);
+    hasher.finish()
 }
 
 /// Ends the process when a history gets stuck, until the returned end is dropped.
