@@ -56,10 +56,9 @@ impl Core {
         if tally != app.tally {
             find(format!("tally {:?} is not the count {tally:?}", app.tally));
         }
-        let index = crate::index::index(app);
         let known = self.world.index.get(id);
-        if known.is_some_and(|it| *it != index) || known.is_none() && !app.instances.is_empty() {
-            find(format!("index {known:?} is not {index:?}"));
+        if known.map_or(!app.instances.is_empty(), |it| !it.fits(app)) {
+            find(format!("index {known:?} is not {:?}", crate::index::index(app)));
         }
         let placed = app.spec.as_ref().map(|it| {
             let fresh = crate::constraint::places(it, app.instances.values().map(|it| &**it));
@@ -68,10 +67,10 @@ impl Core {
         if let Some((fresh, kept)) = placed.filter(|(fresh, kept)| *fresh != **kept) {
             find(format!("places {kept:?} are not the count {fresh:?}"));
         }
-        if index.waiting.is_empty() == self.world.queue.contains(id) {
+        if known.is_none_or(|it| it.waiting.is_empty()) == self.world.queue.contains(id) {
             find("the queue does not hold exactly the apps that wait".to_owned());
         }
-        if index.condemned.is_empty() == self.world.condemned.contains(id) {
+        if known.is_none_or(|it| it.condemned.is_empty()) == self.world.condemned.contains(id) {
             find("not exactly the apps with something to remove are known as such".to_owned());
         }
         for deployment in &app.deployments {
@@ -102,8 +101,8 @@ impl Core {
                 find(format!("{}: {what}", it.id));
             }
             let is_new = it.reservation.as_ref().is_some_and(|it| it.is_new());
-            let reserved = Timer::Reservation(it.id.clone());
-            if is_new && (!it.is_over() || !self.world.timers.is_set(&reserved)) {
+            let watched = || self.world.timers.is_set(&Timer::Reservation(it.id.clone()));
+            if is_new && (!it.is_over() || !watched()) {
                 find(format!("{}: nobody watches its reservation", it.id));
             }
             let starting =
@@ -121,9 +120,9 @@ impl Core {
     fn wrong_parts(&self, it: &Instance) -> Option<String> {
         let task = it.task.as_ref()?;
         let defined = self.world.app(it.spec())?.version(it.version)?;
-        let names: Vec<&str> = defined.pod.iter().flat_map(|it| &it.containers).map(|it| &*it.name).collect();
-        if !task.parts.iter().map(|it| &*it.name).eq(names.iter().copied()) {
-            return Some(format!("its containers are not {names:?}"));
+        let names = || defined.pod.iter().flat_map(|it| &it.containers).map(|it| &*it.name);
+        if !task.parts.iter().map(|it| &*it.name).eq(names()) {
+            return Some(format!("its containers are not {:?}", names().collect::<Vec<_>>()));
         }
         if it.health.len() != defined.check_count() {
             return Some(format!("{} health results of {}", it.health.len(), defined.check_count()));
@@ -138,8 +137,7 @@ impl Core {
             return Some(format!("{:?}, but its containers make it {condition:?}", it.condition));
         }
         let is_left = parts::is_broken(task) && condition == Condition::Killing;
-        let kill = Timer::Kill(it.id.clone());
-        (is_left && !self.world.timers.is_set(&kill))
+        (is_left && !self.world.timers.is_set(&Timer::Kill(it.id.clone())))
             .then(|| "a container ended, and nobody ends the others".to_owned())
     }
 }

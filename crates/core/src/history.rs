@@ -57,6 +57,7 @@ impl Core {
                 }
             }
             self.world.index.remove(&id);
+            self.world.rules.remove(&id);
             self.world.dirty.remove(&id);
         }
     }

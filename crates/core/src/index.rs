@@ -36,7 +36,14 @@ pub struct Index {
 
 impl Index {
     pub fn forget(&mut self, uuid: &Uuid) {
-        for set in [
+        for set in self.sets_mut() {
+            set.remove(uuid);
+        }
+    }
+
+    /// In the order of `membership`.
+    fn sets_mut(&mut self) -> [&mut BTreeSet<Uuid>; 8] {
+        [
             &mut self.waiting,
             &mut self.old_serving,
             &mut self.old_unready,
@@ -45,9 +52,40 @@ impl Index {
             &mut self.ending,
             &mut self.stopped,
             &mut self.condemned,
-        ] {
-            set.remove(uuid);
+        ]
+    }
+
+    /// In the order of `membership`.
+    fn sets(&self) -> [&BTreeSet<Uuid>; 8] {
+        [
+            &self.waiting,
+            &self.old_serving,
+            &self.old_unready,
+            &self.old_lost,
+            &self.fresh_unready,
+            &self.ending,
+            &self.stopped,
+            &self.condemned,
+        ]
+    }
+
+    /// Whether a fresh index would be the same. For `audit`, which asks this so often that it builds none.
+    pub fn fits(&self, app: &App) -> bool {
+        let (config, version) = app.spec.as_ref().map(|it| (it.config, it.version)).unzip();
+        let sets = self.sets();
+        let mut sizes = [0; 8];
+        for it in app.instances.values() {
+            let member = membership(it, config, version);
+            for at in 0..sets.len() {
+                if sets[at].contains(&it.id.uuid) != member[at] {
+                    return false;
+                }
+                sizes[at] += usize::from(member[at]);
+            }
         }
+        let mut places = Index::default();
+        app.instances.values().for_each(|it| places.replace(app, None, Some(it)));
+        sets.map(BTreeSet::len) == sizes && self.places == places.places
     }
 
     /// The instance changed from `before` (nothing, if it is new) to `now` (nothing, if it is gone).
@@ -80,26 +118,32 @@ impl Index {
     }
 
     pub fn update(&mut self, it: &Instance, config: Option<Timestamp>, version: Option<Timestamp>) {
-        let set = |set: &mut BTreeSet<Uuid>, member: bool| {
+        for (set, member) in self.sets_mut().into_iter().zip(membership(it, config, version)) {
             if member {
                 set.insert(it.id.uuid);
             } else {
                 set.remove(&it.id.uuid);
             }
-        };
-        let wanted = it.goal == Goal::Running;
-        let old = config.is_some_and(|config| it.config != config);
-        let serving = it.is_serving();
-        let lost = it.condition == Condition::UnreachableInactive;
-        set(&mut self.waiting, it.wants_launch());
-        set(&mut self.old_serving, wanted && old && serving);
-        set(&mut self.old_unready, wanted && old && !serving && !lost);
-        set(&mut self.old_lost, wanted && old && lost);
-        set(&mut self.fresh_unready, wanted && version == Some(it.version) && !serving && !lost);
-        set(&mut self.ending, !wanted);
-        set(&mut self.stopped, it.goal == Goal::Stopped);
-        set(&mut self.condemned, it.is_condemned());
+        }
     }
+}
+
+/// Of which sets an instance is a member, in the order in which `Index` declares them.
+fn membership(it: &Instance, config: Option<Timestamp>, version: Option<Timestamp>) -> [bool; 8] {
+    let wanted = it.goal == Goal::Running;
+    let old = config.is_some_and(|config| it.config != config);
+    let serving = it.is_serving();
+    let lost = it.condition == Condition::UnreachableInactive;
+    [
+        it.wants_launch(),
+        wanted && old && serving,
+        wanted && old && !serving && !lost,
+        wanted && old && lost,
+        wanted && version == Some(it.version) && !serving && !lost,
+        !wanted,
+        it.goal == Goal::Stopped,
+        it.is_condemned(),
+    ]
 }
 
 /// What an instance is (or would be) started from: the present definition, or an earlier one if it still
@@ -169,7 +213,7 @@ pub fn tally<'a>(instances: impl Iterator<Item = &'a Arc<Instance>>, config: Opt
     all
 }
 
-/// A fresh index, for new definitions and for `audit`.
+/// A fresh index, for new definitions.
 pub fn index(app: &App) -> Index {
     let mut all = Index::default();
     let spec = app.spec.as_ref();

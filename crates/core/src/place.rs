@@ -21,7 +21,7 @@ use marathon_model::time::Timestamp;
 use marathon_model::view::{Mismatch, View};
 
 use crate::Core;
-use crate::constraint::{self, Places};
+use crate::constraint::{Places, Rules};
 use crate::parts;
 use crate::policy::Policy;
 use crate::pool::{Pool, port_wishes};
@@ -33,7 +33,7 @@ pub(crate) struct Candidate {
     pub spec: Arc<AppSpec>,
     pub roles: Vec<Role>,
     pub enforce_role: bool,
-    pub rules: constraint::Rules,
+    pub rules: Arc<Rules>,
 }
 
 /// By app and configuration: amid a rollout that was broken off, an app has instances of several.
@@ -126,7 +126,7 @@ impl Core {
                 };
                 let key = (id.clone(), instance.config);
                 if !candidates.contains_key(&key) {
-                    match Candidate::new(&self.world.view, &self.policy, &id, &instance) {
+                    match self.candidate(&id, &instance) {
                         Some(candidate) => drop(candidates.insert(key.clone(), candidate)),
                         None => continue,
                     }
@@ -191,6 +191,24 @@ impl Core {
         crate::agents::took(&mut self.world, &launch.task, &shares);
         launch.shares = shares;
         Ok(launch)
+    }
+
+    /// The rules of one version are always the same. Those last asked for are kept: compiling an expression takes
+    /// as long as looking at dozens of offers.
+    fn candidate(&mut self, id: &SpecId, instance: &Instance) -> Option<Candidate> {
+        let spec = Candidate::definition(&self.world.view, id, instance)?;
+        let known = self.world.rules.get(id).filter(|(version, _)| *version == spec.version);
+        let rules = match known {
+            Some((_, rules)) => rules.clone(),
+            None => {
+                let rules = Arc::new(Rules::new(&spec));
+                if !rules.is_empty() {
+                    self.world.rules.insert(id.clone(), (spec.version, rules.clone()));
+                }
+                rules
+            }
+        };
+        Some(Candidate::of(&self.world.view, &self.policy, spec, rules))
     }
 
     /// Apps that may launch now, beginning behind the one served last, so that none starves.
@@ -286,13 +304,21 @@ impl Candidate {
     /// The definition an instance is started from is the present one, unless the instance still belongs to an
     /// earlier configuration (while its app waits for a deployment's later step).
     pub fn new(view: &View, policy: &Policy, id: &SpecId, instance: &Instance) -> Option<Candidate> {
+        let spec = Candidate::definition(view, id, instance)?;
+        let rules = Arc::new(Rules::new(&spec));
+        Some(Candidate::of(view, policy, spec, rules))
+    }
+
+    fn definition(view: &View, id: &SpecId, instance: &Instance) -> Option<Arc<AppSpec>> {
         let app = view.apps.get(id)?;
-        let spec = crate::index::definition(app, instance).or(app.spec.as_ref())?.clone();
-        let top = id.ancestors().get(1).cloned();
+        crate::index::definition(app, instance).or(app.spec.as_ref()).cloned()
+    }
+
+    fn of(view: &View, policy: &Policy, spec: Arc<AppSpec>, rules: Arc<Rules>) -> Candidate {
+        let top = spec.id.top();
         let enforce_role = top.and_then(|it| view.groups.get(&it)).is_some_and(|it| it.enforce_role);
         let roles = marathon_spec::accepted_roles(&spec, &policy.rules);
-        let rules = constraint::Rules::new(&spec);
-        Some(Candidate { spec, roles, enforce_role, rules })
+        Candidate { spec, roles, enforce_role, rules }
     }
 }
 

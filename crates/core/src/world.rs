@@ -21,7 +21,7 @@ use marathon_model::write::Write;
 use uuid::Uuid;
 
 use crate::agents::Agents;
-use crate::constraint::Places;
+use crate::constraint::{Places, Rules};
 use crate::guard::Itinerary;
 use crate::index::{Index, add, subtract, tally};
 use crate::queue::Slots;
@@ -31,6 +31,8 @@ use crate::timers::{Timer, Timers};
 pub struct World {
     pub view: View,
     pub index: BTreeMap<SpecId, Index>,
+    /// By app, the constraints of the version that was last to be placed.
+    pub rules: BTreeMap<SpecId, (Timestamp, Arc<Rules>)>,
     /// Apps with instances to place, delayed or not.
     pub queue: BTreeSet<SpecId>,
     /// Those of them that may launch now: `queue` without `held`.

@@ -1,5 +1,6 @@
 //! Identifiers: paths of apps and groups, instances, tasks, deployments.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
 
@@ -8,9 +9,22 @@ use serde::{Deserialize, Serialize};
 /// A path that was checked once: absolute, canonical, every segment legal.
 ///
 /// `/` is the root group. Cloning shares the text.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize)]
 #[serde(transparent)]
 pub struct PathId(Arc<str>);
+
+/// Mostly the two share their text, and need not be read.
+impl Ord for PathId {
+    fn cmp(&self, other: &PathId) -> Ordering {
+        if Arc::ptr_eq(&self.0, &other.0) { Ordering::Equal } else { self.0.cmp(&other.0) }
+    }
+}
+
+impl PartialOrd for PathId {
+    fn partial_cmp(&self, other: &PathId) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
 
 /// Checked here too: what was edited in a store by hand must not become an impossible path.
 impl<'de> Deserialize<'de> for PathId {
@@ -106,6 +120,12 @@ impl PathId {
         let bytes = self.0.as_bytes();
         all.extend((1..bytes.len()).filter(|&at| bytes[at] == b'/').map(|at| PathId(self.0[..at].into())));
         if self.is_root() { Vec::new() } else { all }
+    }
+
+    /// The group just below the root that the path lies in, if it lies in one.
+    pub fn top(&self) -> Option<PathId> {
+        let at = 1 + self.0[1..].find('/')?;
+        Some(PathId(self.0[..at].into()))
     }
 
     /// Whether `self` lies below `group` (at any depth; a path is not below itself).
@@ -258,9 +278,21 @@ impl TaskId {
 macro_rules! text_id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
-        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
         #[serde(transparent)]
         pub struct $name(pub Arc<str>);
+
+        impl Ord for $name {
+            fn cmp(&self, other: &Self) -> Ordering {
+                if Arc::ptr_eq(&self.0, &other.0) { Ordering::Equal } else { self.0.cmp(&other.0) }
+            }
+        }
+
+        impl PartialOrd for $name {
+            fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+                Some(self.cmp(other))
+            }
+        }
 
         impl $name {
             pub fn new(text: impl Into<Arc<str>>) -> Self {

@@ -59,7 +59,19 @@ pub struct Agent {
     pub kept: Vec<Resource>,
     /// Some of it belongs to another framework.
     pub strangers: bool,
-    filter: Option<(Millis, Vec<Resource>, Vec<Resource>)>,
+    /// Counts what came back, so that nobody has to look again at what is free while nothing did.
+    returns: u64,
+    filter: Option<Filter>,
+}
+
+/// What was refused is not offered again for a while, unless there is more of it.
+#[derive(Debug)]
+struct Filter {
+    until: Millis,
+    refused: Vec<Resource>,
+    kept: Vec<Resource>,
+    /// With so many returns there was no more than what was refused.
+    seen: Option<u64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,6 +93,29 @@ pub struct OpenOffer {
     pub maintenance: Option<(Timestamp, Duration)>,
     pub resources: Vec<Resource>,
     pub kept: Vec<Resource>,
+}
+
+impl Agent {
+    /// Something is free again, or may be: of what is kept, too.
+    pub fn take_back(&mut self, resources: &[Resource]) {
+        give_back(&mut self.free, resources);
+        self.returns += 1;
+    }
+
+    /// As it was when last looked at, because nothing came back since.
+    fn is_still_filtered(&self, now: Millis) -> bool {
+        self.filter.as_ref().is_some_and(|it| now < it.until && it.seen == Some(self.returns))
+    }
+
+    fn is_filtered(&mut self, now: Millis, idle: &[Resource]) -> bool {
+        let Some(filter) = self.filter.as_mut().filter(|it| now < it.until) else { return false };
+        let filtered =
+            is_no_more(&self.free, &filter.refused) && idle.iter().all(|it| filter.kept.contains(it));
+        if filtered {
+            filter.seen = Some(self.returns);
+        }
+        filtered
+    }
 }
 
 impl Cluster {
@@ -116,7 +151,8 @@ impl Cluster {
         let strangers = self.next_agent.is_multiple_of(3);
         let kept = if strangers { kept::strangers() } else { Vec::new() };
         let (link, maintenance) = (Link::Up, None);
-        self.agents.push(Agent { id, plan, free, link, cuts: 0, maintenance, kept, strangers, filter: None });
+        let (cuts, returns, filter) = (0, 0, None);
+        self.agents.push(Agent { id, plan, free, link, cuts, maintenance, kept, strangers, returns, filter });
     }
 
     /// A scheduler subscribes.
@@ -139,7 +175,7 @@ impl Cluster {
         let Some(connection) = self.connection.take() else { return };
         self.cut = (connection, now + self.dice.between(0, 30));
         for (_, offer) in std::mem::take(&mut self.offers) {
-            give_back(&mut self.agents[offer.agent].free, &offer.resources);
+            self.agents[offer.agent].take_back(&offer.resources);
         }
     }
 
@@ -164,13 +200,14 @@ impl Cluster {
         let now = agenda.now;
         let mut made = Vec::new();
         for at in 0..self.agents.len() {
+            if !matches!(self.agents[at].link, Link::Up | Link::Cut) || self.agents[at].is_still_filtered(now)
+            {
+                continue;
+            }
             let idle = self.idle(at);
             let agent = &mut self.agents[at];
-            let filtered = agent.filter.as_ref().is_some_and(|(until, refused, kept)| {
-                now < *until && is_no_more(&agent.free, refused) && idle.iter().all(|it| kept.contains(it))
-            });
             let nothing = is_empty(&agent.free) && idle.is_empty();
-            if !matches!(agent.link, Link::Up | Link::Cut) || filtered || nothing {
+            if nothing || agent.is_filtered(now, &idle) {
                 continue;
             }
             self.next_offer += 1;
@@ -233,7 +270,7 @@ impl Cluster {
 
     fn withdraw(&mut self, agenda: &mut Agenda, number: u64) {
         if let Some(offer) = self.offers.remove(&number) {
-            give_back(&mut self.agents[offer.agent].free, &offer.resources);
+            self.agents[offer.agent].take_back(&offer.resources);
             self.tell_in_order(agenda, EngineEvent::Rescinded(OfferId::new(format!("o{number}"))));
         }
     }
@@ -278,16 +315,16 @@ impl Cluster {
     fn decline(&mut self, now: Millis, offer: &OfferId, hold: Duration) {
         let Some(offer) = number(offer).and_then(|it| self.offers.remove(&it)) else { return };
         let agent = &mut self.agents[offer.agent];
-        give_back(&mut agent.free, &offer.resources);
-        agent.filter = Some((now + hold.as_millis() as u64, offer.resources, offer.kept));
+        agent.take_back(&offer.resources);
+        let until = now + hold.as_millis() as u64;
+        agent.filter = Some(Filter { until, refused: offer.resources, kept: offer.kept, seen: None });
     }
 
     fn accept(&mut self, agenda: &mut Agenda, id: &OfferId, operations: Vec<Operation>) {
-        let launches: Vec<Launch> = Operation::launches(&operations).cloned().collect();
         let Some(mut offer) = number(id).and_then(|it| self.offers.remove(&it)) else {
             // Taken back meanwhile.
-            let tasks =
-                launches.iter().flat_map(|it| pod::ids(it).into_iter().map(|id| (id, it.agent.clone())));
+            let tasks = Operation::launches(&operations)
+                .flat_map(|it| pod::ids(it).into_iter().map(|id| (id, it.agent.clone())));
             for (task, agent) in tasks.collect::<Vec<_>>() {
                 let status = answer(task, TaskState::Dropped, Some(agent), Some(Reason::InvalidOffers));
                 let at = agenda.now + self.dice.between(1, 20);
@@ -297,15 +334,15 @@ impl Cluster {
         };
         // The core launches last of all.
         operations.iter().for_each(|it| self.keep(&mut offer, it));
-        for launch in launches {
+        for launch in Operation::launches(&operations) {
             // Checked before the call was sent: `Checks::launch_fits`.
             let resources = match launch.reserved.is_empty() {
-                true => take(&mut offer.resources, &launch).unwrap_or_default(),
+                true => take(&mut offer.resources, launch).unwrap_or_default(),
                 false => Vec::new(),
             };
             self.launch_all(agenda, offer.agent, resources, launch);
         }
-        give_back(&mut self.agents[offer.agent].free, &offer.resources);
+        self.agents[offer.agent].take_back(&offer.resources);
     }
 
     /// What the engine knows of a task, told without the guarantees of an update.
@@ -355,7 +392,7 @@ impl Cluster {
         self.report_all(agenda, agent, TaskState::Unreachable);
         if gone {
             for task in self.tasks.values_mut().filter(|it| it.agent == agent) {
-                give_back(&mut self.agents[agent].free, &std::mem::take(&mut task.resources));
+                self.agents[agent].take_back(&std::mem::take(&mut task.resources));
             }
             self.tasks.retain(|_, it| it.agent != agent);
             let plan = self.agents[agent].plan.clone();
@@ -519,7 +556,12 @@ fn emptied(resources: &[Resource]) -> Vec<Resource> {
 }
 
 fn is_nothing(amount: &Amount) -> bool {
-    *amount == nothing(amount)
+    match amount {
+        Amount::Cpus(it) | Amount::Mem(it) | Amount::Disk(it) | Amount::Gpus(it) | Amount::Other(_, it) => {
+            *it == Milli::ZERO
+        }
+        Amount::Ports(it) => it.is_empty(),
+    }
 }
 
 /// Without cpus and memory there is nothing worth an offer.

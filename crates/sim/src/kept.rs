@@ -92,6 +92,9 @@ pub fn strangers() -> Vec<Resource> {
 impl Cluster {
     /// What an agent keeps, less what its tasks use and what is on offer.
     pub fn idle(&self, agent: usize) -> Vec<Resource> {
+        if self.agents[agent].kept.is_empty() {
+            return Vec::new();
+        }
         let used =
             self.tasks.values().filter(|it| it.agent == agent && !it.ended).flat_map(|it| &it.reserved);
         let offered = self.offers.values().filter(|it| it.agent == agent).flat_map(|it| &it.kept);
@@ -218,7 +221,10 @@ fn launch_fits(cluster: &Cluster, open: Option<&OpenOffer>, launch: &Launch) -> 
         ensure!(offered, "launches fit their offer", "{}: {it:?}", launch.task);
     }
     let mine = volumes(&launch.reserved);
-    let live = cluster.tasks.iter().filter(|(_, it)| !it.ended);
+    if mine.is_empty() {
+        return Ok(());
+    }
+    let live = cluster.tasks.iter().filter(|(_, it)| !it.ended && !it.reserved.is_empty());
     for (id, other) in live {
         let both: Vec<_> = volumes(&other.reserved).intersection(&mine).cloned().collect();
         ensure!(both.is_empty(), TWICE, "{both:?} by {} and {id}", launch.task);

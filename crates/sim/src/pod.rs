@@ -21,7 +21,7 @@ use crate::client::{APPS, Client, INSTANCES_MAX, Wanted, constraint, edit_apps, 
 use crate::cluster::Cluster;
 use crate::dice::Dice;
 use crate::store::Store;
-use crate::task::Task;
+use crate::task::{Start, Task};
 
 const PODS: [&str; 3] = ["/p", "/shop/pod", "/x/pod"];
 const NAMES: [&str; 3] = ["web", "side", "log"];
@@ -153,19 +153,21 @@ fn container(dice: &mut Dice, name: &str, number: u64) -> PodContainer {
 
 impl Cluster {
     /// A launch is one task, or those of all containers.
-    pub fn launch_all(&mut self, agenda: &mut Agenda, agent: usize, all: Vec<Resource>, launch: Launch) {
+    pub fn launch_all(&mut self, agenda: &mut Agenda, agent: usize, all: Vec<Resource>, launch: &Launch) {
+        let whole = Start {
+            task: &launch.task,
+            command: &launch.command,
+            ports: &launch.host_ports,
+            reserved: &launch.reserved,
+            engine_checks: launch.health_check.is_some(),
+        };
         if launch.containers.is_empty() {
-            return self.launch(agenda, agent, all, launch);
+            return self.launch(agenda, agent, all, whole);
         }
         let mut all = Some(all);
         for it in &launch.containers {
-            let part = Launch {
-                task: it.task.clone(),
-                command: it.command.clone(),
-                health_check: it.health_check.clone(),
-                containers: Vec::new(),
-                ..launch.clone()
-            };
+            let engine_checks = it.health_check.is_some();
+            let part = Start { task: &it.task, command: &it.command, engine_checks, ..whole };
             self.launch(agenda, agent, all.take().unwrap_or_default(), part);
         }
     }

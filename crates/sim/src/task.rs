@@ -7,13 +7,13 @@
 use std::collections::VecDeque;
 
 use marathon_model::id::{AgentId, TaskId};
-use marathon_model::offer::{Command, EngineEvent, Launch, TaskState, TaskStatus};
+use marathon_model::offer::{Command, EngineEvent, TaskState, TaskStatus};
 use marathon_model::resources::Resource;
 use marathon_model::time::Timestamp;
 use uuid::Uuid;
 
 use crate::agenda::{Agenda, Happening, Millis, TaskMove};
-use crate::cluster::{Cluster, Link, answer, give_back};
+use crate::cluster::{Cluster, Link, answer};
 
 const RESEND_AFTER: Millis = 10_000;
 const RESEND_MAX: Millis = 600_000;
@@ -46,15 +46,25 @@ impl Task {
     }
 }
 
+/// What is started: an app's instance, or one container of a pod's.
+pub struct Start<'a> {
+    pub task: &'a TaskId,
+    pub command: &'a Command,
+    pub ports: &'a [u16],
+    pub reserved: &'a [Resource],
+    pub engine_checks: bool,
+}
+
 impl Cluster {
-    pub fn launch(&mut self, agenda: &mut Agenda, agent: usize, resources: Vec<Resource>, launch: Launch) {
+    pub fn launch(&mut self, agenda: &mut Agenda, agent: usize, resources: Vec<Resource>, start: Start<'_>) {
         let faults = self.faults;
-        let wish = match &launch.command {
-            Command::Shell(text) => text.split(' ').next().unwrap_or_default().to_owned(),
-            _ => String::new(),
+        let Start { task: id, command, ports, reserved, engine_checks } = start;
+        let wish = match command {
+            Command::Shell(text) => text.split(' ').next().unwrap_or_default(),
+            _ => "",
         };
         let dies = self.dice.chance(faults.task_dies);
-        let dies_as = match wish.as_str() {
+        let dies_as = match wish {
             _ if self.healed => None,
             "crash" => Some(TaskMove::Failed),
             "finish" => Some(TaskMove::Finished),
@@ -73,16 +83,15 @@ impl Cluster {
             never_arrived: self.agents[agent].link != Link::Up,
             sick: wish == "sick" && !self.healed,
             ready_from,
-            ports: launch.host_ports.clone(),
+            ports: ports.to_vec(),
             resources,
-            reserved: launch.reserved.clone(),
+            reserved: reserved.to_vec(),
             updates: VecDeque::new(),
-            engine_checks: launch.health_check.is_some(),
+            engine_checks,
             killing: false,
             dies_as,
         };
         let arrived = !task.never_arrived;
-        let id = launch.task;
         self.tasks.insert(id.clone(), task);
         if !arrived || stuck {
             return;
@@ -92,10 +101,10 @@ impl Cluster {
         }
         if dies_as.is_some() && self.dice.chance(0.3) {
             // Does not even start.
-            agenda.after(up, Happening::Task { task: id, what: TaskMove::Failed });
+            agenda.after(up, Happening::Task { task: id.clone(), what: TaskMove::Failed });
             return;
         }
-        agenda.after(up, Happening::Task { task: id, what: TaskMove::Running });
+        agenda.after(up, Happening::Task { task: id.clone(), what: TaskMove::Running });
     }
 
     pub fn step_task(&mut self, agenda: &mut Agenda, id: &TaskId, what: TaskMove) {
@@ -159,9 +168,9 @@ impl Cluster {
         let Some(task) = self.tasks.get_mut(id).filter(|it| !it.ended) else { return };
         task.ended = true;
         let (agent, resources) = (task.agent, std::mem::take(&mut task.resources));
-        if let Some(resources) = self.bequeath(agenda, id, resources) {
-            give_back(&mut self.agents[agent].free, &resources);
-        }
+        let left = self.bequeath(agenda, id, resources).unwrap_or_default();
+        // Even where nothing is left: what it used of a reservation is idle now.
+        self.agents[agent].take_back(&left);
         self.report(agenda, id, state, None);
     }
 

@@ -50,7 +50,7 @@ impl Wish {
     pub fn changed(&self, case: &Case, spec: AppSpec) -> Wish {
         let candidate = Candidate {
             roles: marathon_spec::accepted_roles(&spec, &case.policy.rules),
-            rules: constraint::Rules::new(&spec),
+            rules: constraint::Rules::new(&spec).into(),
             enforce_role: self.candidate.enforce_role,
             spec: Arc::new(spec),
         };
