@@ -38,6 +38,26 @@ pub enum Cause {
     Newer { found: u32, known: u32 },
     #[error("a commit of {bytes} bytes is larger than the {limit} a record can hold")]
     TooLarge { bytes: usize, limit: usize },
+    #[error(transparent)]
+    ZooKeeper(#[from] marathon_zookeeper::Error),
+    #[error("another instance leads now, so nothing of ours is stored any more")]
+    Fenced,
+    #[error(
+        "the path holds the state of the original Marathon, which this one does not read and never changes. Choose \
+         another path for --zk; to take the definitions along, save those of the original with `curl \
+         http://original:8080/v2/groups > groups.json` while it runs, stop it, and load them here with `curl -X PUT -H \
+         'Content-Type: application/json' http://new:8080/v2/groups -d @groups.json` (tasks start anew)"
+    )]
+    Original,
+    #[error(
+        "it has layout {found}, and this release knows layouts up to {known}: start the newer release again"
+    )]
+    NewerLayout { found: u32, known: u32 },
+    #[error(
+        "{0}. Nothing was changed. Restore the state from a backup, or choose another path for --zk (tasks that \
+         still run are then unknown to it)"
+    )]
+    DamagedNode(String),
     #[error("an earlier failure left the end of the log in doubt: open the store again")]
     InDoubt,
 }

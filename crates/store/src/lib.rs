@@ -1,4 +1,4 @@
-//! Durable writes for one server: an append-only log with snapshots in a folder, or nothing but memory.
+//! Durable writes: an append-only log with snapshots, in a folder or in ZooKeeper, or nothing but memory.
 //!
 //! The whole state lives in the core's memory; a store only has to give it back after a restart. So it is
 //! no database: it is read once, at the start, and after that only written.
@@ -24,11 +24,13 @@ mod frame;
 mod lock;
 mod recover;
 mod snapshot;
+mod zk;
 
 use std::path::Path;
 
 pub use error::{Cause, Fate, StoreError};
 pub use file::FileStore;
+pub use zk::{ZkOptions, ZkStore, read as read_zookeeper};
 
 /// One change of one key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,6 +64,8 @@ impl Default for Options {
 #[derive(Debug)]
 pub enum Store {
     File(Box<FileStore>),
+    /// Shared by several servers, one of which leads.
+    ZooKeeper(Box<ZkStore>),
     /// Nothing outlives the process (`--internal_store_backend mem`).
     Memory,
 }
@@ -79,6 +83,7 @@ impl Store {
     pub fn commit(&mut self, entries: &[Entry]) -> Result<(), StoreError> {
         match self {
             Store::File(store) => store.commit(entries),
+            Store::ZooKeeper(store) => store.commit(entries),
             Store::Memory => Ok(()),
         }
     }
@@ -87,6 +92,7 @@ impl Store {
     pub fn wants_snapshot(&mut self) -> bool {
         match self {
             Store::File(store) => store.wants_snapshot(),
+            Store::ZooKeeper(store) => store.wants_snapshot(),
             Store::Memory => false,
         }
     }
@@ -100,6 +106,7 @@ impl Store {
     ) -> Result<(), StoreError> {
         match self {
             Store::File(store) => store.begin_snapshot(dump),
+            Store::ZooKeeper(store) => store.begin_snapshot(dump),
             Store::Memory => Ok(()),
         }
     }
@@ -108,6 +115,7 @@ impl Store {
     pub fn await_snapshot(&mut self) {
         match self {
             Store::File(store) => store.await_snapshot(),
+            Store::ZooKeeper(store) => store.await_snapshot(),
             Store::Memory => {}
         }
     }

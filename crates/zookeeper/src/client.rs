@@ -272,6 +272,21 @@ impl Client {
         Ok((body.buffer()?.to_vec(), body.stat()?))
     }
 
+    /// Queues a read behind everything queued before; its answer is waited for separately.
+    pub async fn send_get(
+        &self,
+        path: &str,
+    ) -> Result<impl Future<Output = Result<Vec<u8>, Error>> + use<>, Error> {
+        let mut body = Writer::default();
+        body.text(path).flag(false);
+        let answer = self.send(code::GET, body, None).await?;
+        let limit = self.request_timeout;
+        Ok(async move {
+            let body = settle(answer, limit).await?;
+            Ok(Reader(&body).buffer()?.to_vec())
+        })
+    }
+
     pub async fn children(&self, path: &str) -> Result<Vec<String>, Error> {
         let body = self.read(code::CHILDREN, path, None).await?;
         Reader(&body).texts()

@@ -1,5 +1,7 @@
 //! Following the leading Mesos master, with what real masters wrote.
 
+#![allow(clippy::unwrap_used)]
+
 use std::time::Duration;
 
 use marathon_testkit::zookeeper::ZooKeeper;

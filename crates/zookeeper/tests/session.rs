@@ -1,5 +1,7 @@
 //! Sessions against a real server: what a client may rely on.
 
+#![allow(clippy::unwrap_used)]
+
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
@@ -150,16 +152,16 @@ async fn a_connection_moves_to_another_server_within_its_session() {
     client.make("/move").await.unwrap();
     client.create("/move/e", b"", Mode::Ephemeral).await.unwrap();
     let session = client.session();
-    for at in 0..3 {
-        servers[at].stop();
+    for server in &mut servers {
+        server.stop();
         // What was on its way may be lost; the next attempt waits for a connection.
         let mut found = client.exists("/move/e").await;
         while matches!(found, Err(Error::ConnectionLost | Error::Timeout)) {
             found = client.exists("/move/e").await;
         }
         assert_eq!(found.unwrap().unwrap().owner, session);
-        servers[at].begin();
-        servers[at].await_ready();
+        server.begin();
+        server.await_ready();
     }
     assert_eq!(client.session(), session);
 
