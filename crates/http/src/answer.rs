@@ -21,7 +21,7 @@ use crate::hub::Subscription;
 use crate::lead::{Lead, Place};
 use crate::reply::{EVENTS, Out};
 use crate::route::{self, Missing, Route, Verb};
-use crate::{Http, change, explain, pods, read, subscription, system, ui};
+use crate::{Http, change, explain, pods, proxy, read, subscription, system, ui};
 
 /// The connection a request came over.
 pub struct Peer {
@@ -127,6 +127,12 @@ impl Http {
         }
         match self.place(&parts).await {
             Place::Here => {}
+            Place::Leader(leader) if parts.headers.contains_key(proxy::NO_FORWARD) => {
+                let text = format!(
+                    "Another instance leads: {leader} (not passed on, as X-Marathon-No-Forward asks)"
+                );
+                return Answered::Here(error::message(503, text).into(), parts.headers);
+            }
             Place::Leader(leader) => {
                 let headers = parts.headers.clone();
                 return match self.proxy.pass(parts, incoming, peer, &leader, &self.leadership).await {

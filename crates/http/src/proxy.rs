@@ -31,6 +31,8 @@ use crate::lead::Leadership;
 use crate::reply::Out;
 
 const VIA: HeaderName = HeaderName::from_static("x-marathon-via");
+/// Asks a follower for 503 instead: a load balancer without checks of its own then looks for the leader.
+pub const NO_FORWARD: HeaderName = HeaderName::from_static("x-marathon-no-forward");
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// Concern one connection only, as RFC 9110 has it.
 const HOP_BY_HOP: [HeaderName; 7] = [

@@ -280,6 +280,9 @@ async fn loops_and_elections() {
     let follower = follower(leader.address).await;
     let own = format!("X-Marathon-Via: 1.1 a:1, 1.1 {}", follower.address);
     ask(follower.address, "GET /ping", &own, "").await.expect(502, "Detected proxying loop.");
+    let answer = ask(follower.address, "GET /ping", "X-Marathon-No-Forward: 1", "").await;
+    answer.expect(503, &format!("Another instance leads: {}", leader.address));
+    ask(leader.address, "GET /ping", "X-Marathon-No-Forward: 1", "").await.expect(200, "pong");
     // Two instances that each believe in the other.
     let other = start(|_| Lead::Other(follower.address.to_string().into()), QUIET, None).await;
     follower.http.leadership.set(Lead::Other(other.address.to_string().into()));
