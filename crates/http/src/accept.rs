@@ -8,6 +8,8 @@ use hyper::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE};
 pub enum Form {
     Json,
     Text,
+    /// The bytes as they are.
+    Octets,
 }
 
 impl Form {
@@ -15,6 +17,7 @@ impl Form {
         match self {
             Form::Json => ("application", "json"),
             Form::Text => ("text", "plain"),
+            Form::Octets => ("application", "octet-stream"),
         }
     }
 }

@@ -21,7 +21,7 @@ use crate::hub::Subscription;
 use crate::lead::{Lead, Place};
 use crate::reply::{EVENTS, Out};
 use crate::route::{self, Missing, Route, Verb};
-use crate::{Http, change, explain, pods, proxy, read, subscription, system, ui};
+use crate::{Http, change, explain, files, pods, proxy, read, subscription, system, ui};
 
 /// The connection a request came over.
 pub struct Peer {
@@ -214,9 +214,12 @@ impl Http {
         let forms: &[Form] = match route {
             Route::Tasks | Route::AppTasks(Verb::Get, _) => &[Form::Json, Form::Text],
             Route::Prometheus => &[Form::Text],
+            Route::FileRead(_) => &[Form::Json, Form::Octets, Form::Text],
             Route::Ui(_) | Route::UiRedirect | Route::Help | Route::Options(_) | Route::PodsProbe => {
                 return None;
             }
+            // Whatever it is, it is saved.
+            Route::FileDownload(_) => return None,
             _ => &[Form::Json],
         };
         match accept::choose(&parts.headers, forms) {
@@ -258,6 +261,9 @@ impl Http {
             Route::AppVersion(id, version) => read::app_version(self, &id, &version),
             Route::Tasks => read::tasks(self, ask),
             Route::TasksDelete => change::kill_tasks(self, ask).await,
+            Route::Files(task) => files::list(self, ask, &task).await,
+            Route::FileRead(task) => files::read(self, ask, &task).await,
+            Route::FileDownload(task) => files::download(self, ask, &task).await,
             Route::Group(Verb::Get, id) => read::group(self, ask, &id),
             Route::Group(Verb::Delete, id) => change::delete_group(self, ask, &id).await,
             Route::Group(Verb::Patch, id) => change::enforce_role(self, ask, &id).await,

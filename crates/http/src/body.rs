@@ -7,6 +7,8 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
+use marathon_files::Chunks;
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::proxy::Passed;
 use crate::stream::Stream;
@@ -23,6 +25,12 @@ pub enum Body {
     Events(Box<Stream>),
     /// Of the leader, as it comes.
     Passed(Box<Passed>),
+    /// As many bytes as `left` says; fewer break the connection, so that nobody takes them for all.
+    File {
+        chunks: Chunks,
+        left: u64,
+        _turn: OwnedSemaphorePermit,
+    },
 }
 
 /// The answer breaks off, and the client must notice.
@@ -48,6 +56,14 @@ impl HttpBody for Body {
                 Pin::new(&mut **stream).poll_bytes(cx).map(|it| it.map(|it| Ok(Frame::data(it))))
             }
             Body::Passed(passed) => passed.poll_frame(cx),
+            Body::File { left: 0, .. } => Poll::Ready(None),
+            Body::File { chunks, left, .. } => chunks.as_mut().poll_next(cx).map(|it| match it {
+                Some(Ok(chunk)) if chunk.len() as u64 <= *left => {
+                    *left -= chunk.len() as u64;
+                    Some(Ok(Frame::data(chunk)))
+                }
+                _ => Some(Err(Cut)),
+            }),
         }
     }
 
@@ -56,6 +72,7 @@ impl HttpBody for Body {
             Body::Whole(bytes) => bytes.is_none(),
             Body::Events(_) => false,
             Body::Passed(passed) => passed.is_end_stream(),
+            Body::File { left, .. } => *left == 0,
         }
     }
 
@@ -64,6 +81,7 @@ impl HttpBody for Body {
             Body::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |it| it.len() as u64)),
             Body::Events(_) => SizeHint::default(),
             Body::Passed(passed) => passed.size_hint(),
+            Body::File { left, .. } => SizeHint::with_exact(*left),
         }
     }
 }

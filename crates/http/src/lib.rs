@@ -30,6 +30,7 @@ mod body;
 pub mod callback;
 mod change;
 mod explain;
+pub mod files;
 mod gzip;
 pub mod help;
 pub mod hub;
@@ -39,6 +40,7 @@ mod path;
 mod pods;
 pub mod preview;
 pub mod proxy;
+mod range;
 mod read;
 mod reply;
 pub mod route;
@@ -132,6 +134,8 @@ pub struct Http {
     pub asker: Asker,
     pub hub: Arc<EventHub>,
     pub previews: preview::Previews,
+    /// Files of tasks; set once there is an engine.
+    pub files: files::Desk,
     pub settings: Settings,
     pub logging: Box<dyn Logging>,
     /// Gives the leadership up, gracefully.
@@ -171,6 +175,7 @@ impl Http {
             asker,
             hub,
             previews: preview::Previews::default(),
+            files: files::Desk::default(),
             settings,
             logging,
             abdicate,

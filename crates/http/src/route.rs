@@ -48,6 +48,10 @@ routes! {
     AppVersion(String, String) "/v2/apps/{app_id}/versions/{version}" [Get];
     Tasks "/v2/tasks" [Get];
     TasksDelete "/v2/tasks/delete" [Post];
+    /// Of a task, a container of a pod, or an instance.
+    Files(String) "/v2/tasks/{task_id}/files" [Get];
+    FileRead(String) "/v2/tasks/{task_id}/files/read" [Get];
+    FileDownload(String) "/v2/tasks/{task_id}/files/download" [Get];
     Group(Verb, String) "/v2/groups" "/v2/groups/{group_id}" [Get Post Put Patch Delete];
     GroupApps(String) "/v2/groups/apps" "/v2/groups/{group_id}/apps" [Get];
     GroupVersions(String) "/v2/groups/versions" "/v2/groups/{group_id}/versions" [Get];
@@ -207,6 +211,9 @@ fn resource<'a>(segments: &'a [&'a str], slash: bool) -> Option<(Allow, Pick<'a>
         ["v2", "apps", rest @ ..] => app(rest),
         ["v2", "tasks"] => (GET, one(Route::Tasks)),
         ["v2", "tasks", "delete"] => (Allow(&[Post]), one(Route::TasksDelete)),
+        ["v2", "tasks", task, "files"] => (GET, one(Route::Files((*task).to_owned()))),
+        ["v2", "tasks", task, "files", "read"] => (GET, one(Route::FileRead((*task).to_owned()))),
+        ["v2", "tasks", task, "files", "download"] => (GET, one(Route::FileDownload((*task).to_owned()))),
         ["v2", "groups", rest @ ..] => group(rest),
         ["v2", "deployments"] => (GET, one(Route::Deployments)),
         ["v2", "deployments", "failed"] => (GET, one(Route::DeploymentsFailed)),
@@ -435,6 +442,12 @@ mod tests {
             ("GET /v2/tasks/", "Tasks"),
             ("POST /v2/tasks/delete", "TasksDelete"),
             ("GET /v2/tasks/delete", "405 POST, OPTIONS"),
+            ("GET /v2/tasks/t.1/files/", "Files(t.1)"),
+            ("GET /v2/tasks/t.1/files/read", "FileRead(t.1)"),
+            ("GET /v2/tasks/t.1/files/download", "FileDownload(t.1)"),
+            ("GET /v2/tasks/t.1/files/other", "404"),
+            ("GET /v2/tasks/t.1", "404"),
+            ("DELETE /v2/tasks/t.1/files", "405 GET, HEAD, OPTIONS"),
             ("GET /v2/groups", "Group(Get, )"),
             ("DELETE /v2/groups/", "Group(Delete, )"),
             ("GET /v2/groups/a/b", "Group(Get, a/b)"),

@@ -28,6 +28,7 @@ mod durable;
 mod fetch;
 #[cfg(test)]
 mod fetch_tests;
+mod files;
 mod identity;
 mod kept;
 mod ledger;
@@ -59,6 +60,7 @@ use marathon_model::id::{AgentId, FrameworkId, TaskId};
 use marathon_model::offer::{Call, EngineEvent};
 
 pub use config::{LocalConfig, complete, detect_resources};
+pub use files::TaskFiles;
 pub use sandbox::Retention;
 
 use agent::{About, Agent, Input};

@@ -133,7 +133,7 @@ pub fn folder_name(task: &TaskId) -> String {
     plain_name(&task.to_string())
 }
 
-fn plain_name(text: &str) -> String {
+pub fn plain_name(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
     if text.len() <= NAME_BYTES_MAX && text.chars().all(plain) && !text.starts_with('.') {
         return text.to_owned();

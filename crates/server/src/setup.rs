@@ -9,8 +9,8 @@ use marathon_core::Policy;
 use marathon_flags::{Behaviour, Config, Isolation};
 use marathon_http::Settings;
 use marathon_http::callback::Limits;
-use marathon_local::LocalConfig;
 use marathon_local::secrets::{Files, Program, Secrets};
+use marathon_local::{LocalConfig, TaskFiles};
 use marathon_model::deployment::{GuardUpdate, OnFailure};
 use marathon_probe::ProbeConfig;
 
@@ -85,7 +85,7 @@ pub fn policy(config: &Config) -> Policy {
 }
 
 pub fn local(config: &Config, executable: PathBuf) -> LocalConfig {
-    let base = LocalConfig::new(config.data_dir.join("local"), executable, &build());
+    let base = LocalConfig::new(local_dir(config), executable, &build());
     LocalConfig {
         hostname: config.hostname.clone(),
         resources: config.local_resources.clone(),
@@ -106,6 +106,15 @@ pub fn local(config: &Config, executable: PathBuf) -> LocalConfig {
         ),
         ..base
     }
+}
+
+fn local_dir(config: &Config) -> PathBuf {
+    config.data_dir.join("local")
+}
+
+/// Files of tasks, which are there before the engine is.
+pub fn files(config: &Config) -> TaskFiles {
+    TaskFiles::new(local_dir(config))
 }
 
 fn secrets(config: &Config) -> Arc<dyn Secrets> {

@@ -246,3 +246,59 @@ fn output_lands_in_the_sandbox_and_files_are_fetched() {
         assert!(environment.iter().any(|it| it == expected), "{expected} is not in {environment:?}");
     }
 }
+
+#[test]
+fn what_tasks_wrote_is_read_over_the_api() {
+    let mut server = Server::start();
+    let cmd = "echo begun; echo oops >&2; mkdir conf; echo x > conf/a; ln -s /etc/passwd out; sleep 1000";
+    server.change("POST", "/v2/apps", json!({"id": "/log", "cmd": cmd, "cpus": 0.1, "mem": 32}));
+    server.wait_idle();
+    let task = server.running("/log")[0]["id"].as_str().unwrap().to_owned();
+    let read = |server: &Server, path: &str| {
+        server.request("GET", &format!("/v2/tasks/{task}/files/read?path={path}"), &[], "")
+    };
+    server.wait("its output is there", |it| read(it, "out").status == 403);
+    assert_eq!(read(&server, "stdout").json()["data"], "begun\n");
+    assert_eq!(read(&server, "conf/a").json()["data"], "x\n");
+    let listing = server.get(&format!("/v2/tasks/{task}/files"));
+    let names: Vec<&Value> = listing["entries"].as_array().unwrap().iter().map(|it| &it["name"]).collect();
+    assert_eq!(names, ["conf", "out", "stderr", "stdout"]);
+    // By the id of its instance, too.
+    let instance = task.rsplit_once("._app").unwrap().0;
+    let url = format!("/v2/tasks/{instance}/files/download?path=stderr");
+    let answer = server.request("GET", &url, &[("Range", "bytes=1-")], "");
+    assert_eq!((answer.status, answer.text().as_str()), (206, "ops\n"));
+
+    // A container of a pod, and the pod as a whole, whose volume the container links to.
+    let pod = json!({
+        "id": "/pod", "volumes": [{"name": "data"}],
+        "containers": [{
+            "name": "one", "resources": {"cpus": 0.1, "mem": 32},
+            "volumeMounts": [{"name": "data", "mountPath": "data"}],
+            "exec": {"command": {"shell": "echo shared > data/f; echo pod; sleep 1000"}}
+        }]
+    });
+    server.change("POST", "/v2/pods", pod);
+    server.wait_idle();
+    let status = server.get("/v2/pods//pod::status");
+    let instance = status["instances"][0]["id"].as_str().unwrap();
+    let container = status["instances"][0]["containers"][0]["containerId"].as_str().unwrap();
+    for (of, path, want) in [
+        (container, "stdout", "pod\n"),
+        (container, "data/f", "shared\n"),
+        (instance, "containers/one/stdout", "pod\n"),
+        (instance, "volumes/data/f", "shared\n"),
+    ] {
+        let path = format!("/v2/tasks/{of}/files/read?path={path}");
+        server.wait(&path, |it| it.request("GET", &path, &[], "").status == 200);
+        server.wait(&path, |it| it.get(&path)["data"] == want);
+    }
+
+    // The sandbox outlives the task, its app, and the server.
+    server.change("DELETE", "/v2/apps//log", Value::Null);
+    server.wait_idle();
+    server.kill();
+    server.start_again();
+    let answer = read(&server, "stdout").json();
+    assert_eq!((&answer["data"], &answer["ended"]), (&json!("begun\n"), &json!(true)));
+}
