@@ -1,0 +1,45 @@
+//! A Mesos cluster in one process: masters and thousands of agents, behind the real HTTP API.
+//!
+//! ```text
+//!        ┌──────────── pure, on virtual time ────────────┐
+//! HTTP ──► front ──► Sim: frameworks, offers, accept,    ├──► frames, answers
+//! admin ─►          executors, updates, agents, masters  │
+//!        └───────────────────────────────────────────────┘
+//!   shell: sockets, real processes, ZooKeeper, the clock
+//! ```
+//! Conformance tests replay what a real master was recorded to say (`tests/conformance`).
+
+mod accept;
+pub mod admin;
+pub mod agent_page;
+pub mod agents;
+pub mod audit;
+mod behaviour;
+mod body;
+pub mod config;
+pub mod convert;
+mod executors;
+pub mod faults;
+mod frameworks;
+pub mod front;
+mod ids;
+pub mod launch;
+mod masters;
+pub mod metrics;
+mod offers;
+mod operations;
+pub mod operator;
+pub mod options;
+pub mod processes;
+mod reconcile;
+pub mod resources;
+mod sandbox;
+pub mod script;
+pub mod shell;
+pub mod sim;
+mod slab;
+pub mod state;
+pub mod time;
+mod updates;
+mod validate;
+pub mod watch;
