@@ -6,7 +6,8 @@
 //! The depth of an app is the length of its longest chain of dependencies, so that what others need is
 //! up before them. Depths are computed over the whole tree, once each.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use marathon_model::app::{AppSpec, Change};
@@ -57,10 +58,10 @@ impl<'a> Tree<'a> {
         kept.chain(changed).collect()
     }
 
-    /// What an app waits for: its own dependencies and those of all groups around it.
-    fn dependencies(&self, spec: &AppSpec) -> Vec<PathId> {
-        let mut all: Vec<PathId> = spec.dependencies.clone();
-        for group in spec.id.ancestors() {
+    /// What every app of a group waits for: the dependencies of the group and of all groups around it.
+    fn dependencies_within(&self, group: &GroupId) -> Vec<PathId> {
+        let mut all = Vec::new();
+        for group in std::iter::once(group.clone()).chain(group.ancestors()) {
             // A group's dependency on an app is void in the original; only groups count there.
             let deps = self.group(&group).map(|it| it.dependencies.as_slice()).unwrap_or_default();
             all.extend(deps.iter().filter(|it| self.group(it).is_some()).cloned());
@@ -69,58 +70,87 @@ impl<'a> Tree<'a> {
     }
 }
 
+/// What is known while depths are computed.
+struct Depths<'t, 'a> {
+    tree: &'t Tree<'a>,
+    /// `None`: on the path from where we began, so whoever leads to it closes a circle.
+    known: BTreeMap<PathId, Option<u32>>,
+    /// The group last asked for, since its apps come one after the other, and what it waits for.
+    around: Option<(GroupId, Vec<PathId>)>,
+}
+
+/// One app or group on the path.
+struct Visit {
+    node: PathId,
+    next: Vec<PathId>,
+    deepest: u32,
+    counts: bool,
+}
+
 /// The depth of each of `apps` and of what they depend on, or the news that there is a cycle.
 pub fn depths<'a>(
     tree: &Tree,
     apps: impl Iterator<Item = &'a SpecId>,
 ) -> Result<BTreeMap<SpecId, u32>, Cycle> {
-    let mut known: BTreeMap<PathId, u32> = BTreeMap::new();
+    let mut depths = Depths { tree, known: BTreeMap::new(), around: None };
     for app in apps {
-        depth(tree, app, &mut known)?;
+        depths.walk(app)?;
     }
-    Ok(known)
+    Ok(depths.known.into_iter().filter_map(|(node, depth)| Some((node, depth?))).collect())
 }
 
-/// Walks without recursion: chains may be as long as the tree is large.
-fn depth(tree: &Tree, start: &PathId, known: &mut BTreeMap<PathId, u32>) -> Result<(), Cycle> {
-    struct Visit {
-        node: PathId,
-        next: Vec<PathId>,
-        deepest: u32,
-        counts: bool,
-    }
-    let visit = |node: &PathId| match tree.app(node) {
-        Some(spec) => Visit { node: node.clone(), next: tree.dependencies(spec), deepest: 0, counts: true },
-        None => {
-            let next = tree.members(node).into_iter().cloned().collect();
-            Visit { node: node.clone(), next, deepest: 0, counts: false }
+fn is_directly_in(group: &GroupId, node: &PathId) -> bool {
+    let rest = node.as_str().strip_prefix(group.as_str().trim_end_matches('/'));
+    rest.and_then(|it| it.strip_prefix('/')).is_some_and(|it| !it.contains('/'))
+}
+
+impl Depths<'_, '_> {
+    /// Walks without recursion: chains may be as long as the tree is large.
+    fn walk(&mut self, start: &PathId) -> Result<(), Cycle> {
+        if self.known.contains_key(start) {
+            return Ok(());
         }
-    };
-    if known.contains_key(start) {
-        return Ok(());
-    }
-    let mut on_path: BTreeSet<PathId> = BTreeSet::from([start.clone()]);
-    let mut stack = vec![visit(start)];
-    while let Some(top) = stack.last_mut() {
-        if let Some(next) = top.next.pop() {
-            if let Some(depth) = known.get(&next) {
-                top.deepest = top.deepest.max(*depth);
-            } else if !on_path.insert(next.clone()) {
-                return Err(Cycle);
-            } else {
-                stack.push(visit(&next));
+        self.known.insert(start.clone(), None);
+        let mut stack = vec![self.visit(start.clone())];
+        while let Some(top) = stack.last_mut() {
+            if let Some(next) = top.next.pop() {
+                match self.known.entry(next) {
+                    Entry::Occupied(known) => match known.get() {
+                        Some(depth) => top.deepest = top.deepest.max(*depth),
+                        None => return Err(Cycle),
+                    },
+                    Entry::Vacant(new) => {
+                        let next = new.key().clone();
+                        new.insert(None);
+                        stack.push(self.visit(next));
+                    }
+                }
+                continue;
             }
-            continue;
+            let Some(done) = stack.pop() else { break };
+            let depth = done.deepest + u32::from(done.counts);
+            self.known.insert(done.node, Some(depth));
+            if let Some(parent) = stack.last_mut() {
+                parent.deepest = parent.deepest.max(depth);
+            }
         }
-        let Some(done) = stack.pop() else { break };
-        let depth = done.deepest + u32::from(done.counts);
-        on_path.remove(&done.node);
-        known.insert(done.node, depth);
-        if let Some(parent) = stack.last_mut() {
-            parent.deepest = parent.deepest.max(depth);
-        }
+        Ok(())
     }
-    Ok(())
+
+    fn visit(&mut self, node: PathId) -> Visit {
+        let Some(spec) = self.tree.app(&node) else {
+            let next = self.tree.members(&node).into_iter().cloned().collect();
+            return Visit { node, next, deepest: 0, counts: false };
+        };
+        let mut next: Vec<PathId> = spec.dependencies.clone();
+        if !self.around.as_ref().is_some_and(|(group, _)| is_directly_in(group, &node)) {
+            let group = node.parent();
+            let around = self.tree.dependencies_within(&group);
+            self.around = Some((group, around));
+        }
+        next.extend(self.around.iter().flat_map(|it| it.1.iter().cloned()));
+        Visit { node, next, deepest: 0, counts: true }
+    }
 }
 
 /// `changes`: in the order of their apps, which is the order of the actions of a step too, as `Step` look-ups
