@@ -16,7 +16,7 @@ use std::io;
 use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use futures_util::Stream;
@@ -40,6 +40,10 @@ pub trait Files: Send + Sync {
     fn list(&self, of: &Target, path: &FilePath) -> Answer<Listing>;
     fn read(&self, of: &Target, path: &FilePath, ask: &Ask) -> Answer<Piece>;
     fn open(&self, of: &Target, path: &FilePath) -> Answer<Whole>;
+    /// How often to read on behalf of somebody who waits for more.
+    fn look(&self) -> Duration {
+        Duration::from_millis(200)
+    }
 }
 
 /// A task, a container of a pod, or (without a container) a pod as a whole.

@@ -31,8 +31,6 @@ const DOWNLOADS_MAX: usize = 64;
 const WAITS_MAX: usize = 256;
 /// Below what a follower that passes the request on waits for the leader (`--leader_proxy_read_timeout`).
 const WAIT_MAX: Duration = Duration::from_secs(8);
-/// How often a file is looked at while somebody waits for more.
-const LOOK: Duration = Duration::from_millis(200);
 
 const OCTETS: HeaderValue = HeaderValue::from_static("application/octet-stream");
 const PLAIN: HeaderValue = HeaderValue::from_static("text/plain;charset=UTF-8");
@@ -263,7 +261,7 @@ pub async fn read(http: &Http, ask: &Ask, task: &str) -> Out {
         if news || ended || turn.is_none() || Instant::now() >= until || http.hub.is_closed() {
             return safe(piece_out(&piece, form, ended));
         }
-        tokio::time::sleep(LOOK.min(until.saturating_duration_since(Instant::now()))).await;
+        tokio::time::sleep(wish.files.look().min(until.saturating_duration_since(Instant::now()))).await;
     }
 }
 
