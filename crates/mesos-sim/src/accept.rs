@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use marathon_mesos_v1::{
-    CallAccept, ContainerInfoType, ExecutorInfo, ExecutorInfoType, Message, OfferOperation,
+    CallAccept, ContainerInfoType, ExecutorInfo, ExecutorInfoType, HealthCheck, Message, OfferOperation,
     OfferOperationLaunchGroup, OfferOperationType, Task as ShownTask, TaskInfo, TaskState, TaskStatusReason,
 };
 
@@ -18,6 +18,9 @@ use crate::sim::{Job, Output, Sim};
 use crate::state::{Checking, Executor, Offer, Run, Stage, Task, View};
 use crate::updates::{from_master, or_lost};
 use crate::validate;
+
+/// How long a fetch takes until it fails.
+const FETCH_TIME: std::time::Duration = std::time::Duration::from_millis(300);
 
 /// The union of the accepted offers while operations work on it.
 pub(crate) struct Pool {
@@ -400,6 +403,7 @@ impl Sim {
             before,
             real: self.config.real,
             over: None,
+            doomed: None,
         };
         self.keep_files(pool.agent, at, &plan);
         if let Some(task) = self.tasks.get_mut(at) {
@@ -439,15 +443,18 @@ impl Sim {
             return true;
         }
         if command.is_some_and(|it| it.uris.iter().any(|it| it.value.starts_with("/nonexistent/"))) {
-            let container = self
-                .tasks
-                .get(at)
-                .map(|it| uuid::Uuid::from_bytes(it.container).to_string())
-                .unwrap_or_default();
+            let container = self.tasks.get(at).map(|it| uuid::Uuid::from_bytes(it.container).to_string());
             let message = format!(
-                "Failed to launch container: Failed to fetch all URIs for container '{container}': exited with status 1"
+                "Failed to launch container: Failed to fetch all URIs for container '{}': exited with status 1",
+                container.unwrap_or_default()
             );
-            self.fail_by_agent(at, TaskStatusReason::REASON_CONTAINER_LAUNCH_FAILED, message);
+            let status = self
+                .agent_says(TaskState::TASK_FAILED, TaskStatusReason::REASON_CONTAINER_LAUNCH_FAILED)
+                .saying(message);
+            if let Some(run) = self.tasks.get_mut(at).and_then(|it| it.run.as_mut()) {
+                run.doomed = Some(Box::new(status));
+            }
+            self.wake_task(at, self.now.plus(FETCH_TIME));
             return true;
         }
         false
@@ -462,17 +469,32 @@ pub(crate) fn tasks_of(operation: &OfferOperation) -> Vec<&TaskInfo> {
 
 /// What a state endpoint shows of a task beyond what the simulation needs; nothing, for most.
 fn shown(info: &TaskInfo) -> Option<Box<[u8]>> {
+    let health_check = info.health_check.clone().map(with_defaults);
     let part = ShownTask {
         labels: info.labels.clone(),
         discovery: info.discovery.clone(),
         container: info.container.clone(),
-        health_check: info.health_check.clone(),
+        health_check,
         kill_policy: info.kill_policy.clone(),
         user: info.command.as_ref().and_then(|it| it.user.clone()),
         limits: info.limits.clone(),
         ..ShownTask::default()
     };
     (part != ShownTask::default()).then(|| part.encode_to_vec().into_boxed_slice())
+}
+
+/// Fields with a default are shown with it.
+fn with_defaults(it: HealthCheck) -> HealthCheck {
+    let kind = it.r#type.or_else(|| validate::inferred(&it));
+    HealthCheck {
+        delay_seconds: it.delay_seconds.or(Some(15.0)),
+        interval_seconds: it.interval_seconds.or(Some(10.0)),
+        timeout_seconds: it.timeout_seconds.or(Some(20.0)),
+        consecutive_failures: it.consecutive_failures.or(Some(3)),
+        grace_period_seconds: it.grace_period_seconds.or(Some(10.0)),
+        r#type: kind,
+        ..it
+    }
 }
 
 pub(crate) fn label<'a>(info: &'a TaskInfo, key: &str) -> Option<&'a str> {

@@ -3,6 +3,7 @@
 //! Files are simulated (`stdout` holds what the command would print); with real processes the shell serves those
 //! on disk instead, found by [`Sim::real_path`].
 
+use marathon_mesos_v1::json::Json;
 use serde_json::{Map, Value, json};
 
 use crate::front::{Answer, Request, not_found};
@@ -20,6 +21,7 @@ impl Sim {
         let short = path.strip_prefix("/slave(1)").unwrap_or(path);
         match short {
             "/state" | "/state.json" => Answer::json(&self.agent_state(agent)),
+            "/api/v1" => self.agent_call(agent, request),
             "/health" => Answer::empty(200),
             "/version" => Answer::json(&Value::Object(version_json(&self.config.version))),
             "/flags" => Answer::json(&json!({ "flags": self.agent_flags(agent) })),
@@ -29,11 +31,34 @@ impl Sim {
             "/metrics/snapshot" => Answer::json(
                 &json!({ "slave/registered": 1.0, "slave/tasks_running": self.agents[agent].tasks.len() as f64 }),
             ),
+            "/files/debug" => Answer::json(&self.file_paths(agent)),
             "/files/browse" => self.browse(agent, &request.query()),
             "/files/read" => self.read_file(agent, &request.query()),
             "/files/download" => self.download(agent, &request.query()),
             _ => not_found(),
         }
+    }
+
+    /// The agent's own v1 calls, as far as readers of tasks need them.
+    fn agent_call(&self, agent: usize, request: &Request) -> Answer {
+        let call: Value = serde_json::from_slice(&request.body).unwrap_or_default();
+        let kind = call["type"].as_str().unwrap_or_default();
+        let body = match kind {
+            "GET_HEALTH" => json!({ "healthy": true }),
+            "GET_VERSION" => json!({ "version_info": version_json(&self.config.version) }),
+            "GET_CONTAINERS" => json!({ "containers": self.containers(agent, true) }),
+            "GET_STATE" | "GET_TASKS" => {
+                let tasks = self.agents[agent].tasks.iter().filter_map(|at| self.tasks.get(*at));
+                let launched: Vec<Value> = tasks.map(|it| self.task_message(it).to_json()).collect();
+                let lists = json!({ "pending_tasks": [], "queued_tasks": [], "launched_tasks": launched, "terminated_tasks": [], "completed_tasks": [] });
+                if kind == "GET_TASKS" { lists } else { json!({ "get_tasks": lists }) }
+            }
+            _ => return Answer::text(400, "Failed to validate agent::Call: Expecting 'type' to be present"),
+        };
+        let mut out = Map::new();
+        out.insert("type".to_owned(), json!(kind));
+        out.insert(kind.to_lowercase(), body);
+        Answer::json(&Value::Object(out))
     }
 
     fn agent_state(&self, agent: usize) -> Value {
@@ -154,6 +179,19 @@ impl Sim {
                 out
             })
             .collect()
+    }
+
+    fn file_paths(&self, agent: usize) -> Value {
+        let mut out = Map::new();
+        for at in &self.agents[agent].tasks {
+            let Some(task) = self.tasks.get(*at) else { continue };
+            let directory = self.sandbox_of(*at);
+            let executor = task.executor_id.as_deref().unwrap_or(&task.id);
+            let framework = &self.frameworks[task.framework].id;
+            out.insert(format!("/frameworks/{framework}/executors/{executor}/runs/latest"), json!(directory));
+            out.insert(directory.clone(), json!(directory));
+        }
+        Value::Object(out)
     }
 
     /// The task whose sandbox a path lies in, and the rest of the path.

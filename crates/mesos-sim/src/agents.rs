@@ -173,6 +173,10 @@ impl Sim {
         self.tell_agent_added(agent);
         self.allocate(Some(agent));
         self.speak_again(agent);
+        if matches!(was, Link::Unreachable(_)) {
+            // Once because the agent is back, once because it hears of its frameworks again.
+            self.speak_again(agent);
+        }
         for at in kills {
             self.start_kill(at, None, None);
         }

@@ -26,6 +26,8 @@ pub struct Config {
     pub start_delay: Duration,
     pub run_delay: Duration,
     pub kill_delay: Duration,
+    /// From the end of a process to the moment at which its executor notices.
+    pub reap_delay: Duration,
     /// The kill policy of a KILL call counts.
     pub http_command_executor: bool,
     pub enforce_disk_quota: bool,
@@ -65,6 +67,7 @@ impl Default for Config {
             start_delay: Duration::from_millis(50),
             run_delay: Duration::from_millis(10),
             kill_delay: Duration::from_millis(50),
+            reap_delay: Duration::from_millis(80),
             http_command_executor: false,
             enforce_disk_quota: false,
             docker: true,

@@ -35,7 +35,9 @@ impl Sim {
     /// Sets the alarm of a task.
     pub(crate) fn wake_task(&mut self, at: usize, when: Time) {
         let Some(run) = self.tasks.get_mut(at).and_then(|it| it.run.as_mut()) else { return };
-        run.life = run.life.wrapping_add(1);
+        // Places of tasks are used again, so the number must be new for all of them.
+        self.serial = self.serial.wrapping_add(1);
+        run.life = self.serial;
         self.timers.add(when, Timer::Task { task: at, life: run.life });
     }
 
@@ -62,6 +64,11 @@ impl Sim {
     }
 
     fn task_starts(&mut self, at: usize) {
+        let doomed = self.tasks.get_mut(at).and_then(|it| it.run.as_mut()).and_then(|it| it.doomed.take());
+        if let Some(mut status) = doomed {
+            status.time = self.now;
+            return self.finish(at, *status);
+        }
         let status = self.executor_says(TaskState::TASK_STARTING);
         let now = self.now;
         let delay = self.config.run_delay;
@@ -93,7 +100,11 @@ impl Sim {
         if run.over.is_some() {
             return self.wake_task(at, self.now);
         }
-        let end = run.plan.end.filter(|_| !run.real).map(|(after, _)| run.began.plus(after));
+        let end = run
+            .plan
+            .end
+            .filter(|_| !run.real)
+            .map(|(after, _)| run.began.plus(after + self.config.reap_delay));
         let kill = run.kill.filter(|_| !run.real || run.kill.is_some_and(|it| it.hard)).map(|it| it.at);
         let checks = if run.kill.is_some() { None } else { run.health.as_ref().map(|it| it.next) };
         let others = if run.kill.is_some() { None } else { run.check.as_ref().map(|it| it.next) };
@@ -125,7 +136,7 @@ impl Sim {
             return;
         }
         if let Some((after, exit)) = run.plan.end.filter(|_| !run.real)
-            && run.began.plus(after) <= now
+            && run.began.plus(after + self.config.reap_delay) <= now
         {
             match run.kill {
                 Some(kill) => self.killed(at, exit, kill.reason),
@@ -165,7 +176,7 @@ impl Sim {
     fn finish(&mut self, at: usize, status: Status) {
         if let Some(run) = self.tasks.get_mut(at).and_then(|it| it.run.as_mut()) {
             run.stage = Stage::Ended;
-            run.life = run.life.wrapping_add(1);
+            run.life = 0;
         }
         self.emit(at, status);
     }

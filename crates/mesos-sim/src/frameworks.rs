@@ -47,7 +47,7 @@ impl Sim {
         self.frameworks[framework].life += 1;
         self.streams.insert(conn, framework);
         self.counters.subscriptions += 1;
-        self.greet(conn, framework);
+        self.greet(conn, framework, codec);
         if is_new {
             self.tell_framework("FRAMEWORK_ADDED", framework);
         } else {
@@ -88,13 +88,13 @@ impl Sim {
         self.out.push(Output::Close { conn, clean: true });
     }
 
-    fn greet(&mut self, conn: Conn, framework: usize) {
+    fn greet(&mut self, conn: Conn, framework: usize, codec: Codec) {
         let event = Event {
             r#type: Some(EventType::SUBSCRIBED as i32),
             subscribed: Some(EventSubscribed {
                 framework_id: FrameworkId { value: self.frameworks[framework].id.to_string() },
                 heartbeat_interval_seconds: Some(self.config.heartbeat.as_secs_f64()),
-                master_info: self.leader.map(|seat| self.master_info(seat)),
+                master_info: self.leader.map(|seat| self.own_info(seat, codec)),
             }),
             ..Event::default()
         };
@@ -103,12 +103,20 @@ impl Sim {
         self.timers.add(self.now.plus(self.config.heartbeat), Timer::Heartbeat { conn });
     }
 
+    /// The third capability has a number but, in 1.11, no name: in JSON it is an empty object.
+    fn own_info(&self, seat: usize, codec: Codec) -> MasterInfo {
+        let mut info = self.master_info(seat);
+        if let (Codec::Protobuf, Some(last)) = (codec, info.capabilities.last_mut()) {
+            last.r#type = Some(MasterInfoCapabilityType::QUOTA_V2 as i32);
+        }
+        info
+    }
+
     pub fn master_info(&self, seat: usize) -> MasterInfo {
         let it = &self.seats[seat];
         let known = [MasterInfoCapabilityType::AGENT_UPDATE, MasterInfoCapabilityType::AGENT_DRAINING];
         let mut capabilities: Vec<MasterInfoCapability> =
             known.into_iter().map(|kind| MasterInfoCapability { r#type: Some(kind as i32) }).collect();
-        // The third one has no name in the v1 API of 1.11: it arrives as an empty object.
         capabilities.push(MasterInfoCapability::default());
         MasterInfo {
             id: it.id.clone(),

@@ -111,7 +111,7 @@ impl Answer {
 impl Sim {
     pub fn handle(&mut self, request: &Request) -> Answer {
         let path = request.path().trim_end_matches('/');
-        if path.contains("/..") {
+        if path.contains("/..") || self.seats[request.seat].starting {
             return not_found();
         }
         let short = path.strip_prefix("/master").unwrap_or(path);

@@ -85,11 +85,17 @@ impl Sim {
             }
             _ => return Err("Operation is not supported by the simulation".to_owned()),
         };
-        for (kind, amount) in &take.0 {
+        // One after the other, so a refusal shows what the earlier ones have made of the pool.
+        let mut rest = pool.rest.clone();
+        for (at, (kind, amount)) in take.0.iter().enumerate() {
             let one = Resources(vec![(kind.clone(), amount.clone())]);
-            if !pool.rest.contains(&one) {
+            if !rest.contains(&one) {
                 let role = Some(&*pool.role);
-                return Err(format!("{} does not contain {}", pool.rest.text(role), one.text(role)));
+                return Err(format!("{} does not contain {}", rest.text(role), one.text(role)));
+            }
+            rest.subtract(&one);
+            if let Some((kind, amount)) = give.0.get(at) {
+                rest.add_one(kind, amount);
             }
         }
         Ok((take, give))

@@ -105,6 +105,8 @@ pub struct Sim {
     pub(crate) next_operation: u64,
     pub(crate) next_pid: u32,
     pub(crate) next_start: usize,
+    /// Tells sends and wake-ups of tasks apart; 0 is none.
+    pub(crate) serial: u32,
     pub(crate) schedule: serde_json::Value,
     pub(crate) plans: Index<String, Arc<Plan>>,
     pub counters: Counters,
@@ -146,6 +148,7 @@ impl Sim {
             next_operation: 0,
             next_pid: 1000,
             next_start: 0,
+            serial: 0,
             schedule: serde_json::json!({}),
             plans: Index::default(),
             counters: Counters::default(),
@@ -174,6 +177,7 @@ impl Sim {
             started: self.now,
             elected: None,
             recovering: false,
+            starting: false,
         });
         let seat = self.seats.len() - 1;
         if self.leader.is_none() && !self.external_election {

@@ -38,6 +38,8 @@ pub struct Seat {
     pub elected: Option<Time>,
     /// Told to answer as a leader that cannot read its registry.
     pub recovering: bool,
+    /// Its process listens, but no page is there yet.
+    pub starting: bool,
 }
 
 impl Seat {
@@ -342,6 +344,8 @@ pub struct Run {
     pub real: bool,
     /// That process has ended, so this remains to be told.
     pub over: Option<Exit>,
+    /// It never gets to its executor: what the agent will say instead.
+    pub doomed: Option<Box<Status>>,
 }
 
 #[derive(Debug, Clone, Copy)]

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use marathon_mesos_v1::{
-    AgentId, CallAcknowledge, ContainerId, ContainerStatus, Event, EventType, EventUpdate, ExecutorId,
+    AgentId, CallAcknowledge, Codec, ContainerId, ContainerStatus, Event, EventType, EventUpdate, ExecutorId,
     NetworkInfo, NetworkInfoIpAddress, NetworkInfoProtocol, TaskId, TaskResourceLimitation, TaskState,
     TaskStatus, TaskStatusReason, TaskStatusSource, TimeInfo,
 };
@@ -51,7 +51,8 @@ impl Sim {
         if task.queue.is_empty() || !self.agents[task.agent].talks() {
             return;
         }
-        task.send = task.send.wrapping_add(1);
+        self.serial = self.serial.wrapping_add(1);
+        task.send = self.serial;
         task.backoff = if fresh { FIRST_RETRY } else { (task.backoff * 2).min(LONGEST_RETRY) };
         let (send, backoff) = (task.send, task.backoff);
         self.timers.add(self.now.plus(backoff), Timer::Resend { task: at, send });
@@ -104,7 +105,14 @@ impl Sim {
         self.tell_status(framework, status);
     }
 
-    pub(crate) fn tell_status(&mut self, framework: usize, status: TaskStatus) {
+    pub(crate) fn tell_status(&mut self, framework: usize, mut status: TaskStatus) {
+        let protobuf =
+            self.frameworks[framework].subscription.as_ref().is_some_and(|it| it.codec == Codec::Protobuf);
+        if protobuf {
+            // A default is written in JSON, where somebody may read it, and left out in protobuf.
+            let networks = status.container_status.iter_mut().flat_map(|it| &mut it.network_infos);
+            networks.flat_map(|it| &mut it.ip_addresses).for_each(|it| it.protocol = None);
+        }
         let event = Event {
             r#type: Some(EventType::UPDATE as i32),
             update: Some(EventUpdate { status }),
@@ -123,7 +131,8 @@ impl Sim {
             return;
         }
         let ended = task.queue.pop_front().is_some_and(|it| is_terminal(it.state));
-        task.send = task.send.wrapping_add(1);
+        // Whatever waits for an acknowledgement of it is stale now.
+        task.send = 0;
         if ended {
             self.end_task(at, None);
         } else {
