@@ -26,6 +26,7 @@ mod ids;
 pub mod launch;
 mod masters;
 pub mod metrics;
+pub mod null;
 mod offers;
 mod operations;
 pub mod operator;

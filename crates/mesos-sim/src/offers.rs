@@ -189,7 +189,7 @@ impl Sim {
     }
 
     pub(crate) fn offer_number(&self, id: &OfferId) -> Option<u64> {
-        let rest = id.value.strip_prefix(self.master_id().as_str())?.strip_prefix("-O")?;
+        let rest = id.value.strip_prefix(self.master_id())?.strip_prefix("-O")?;
         rest.parse().ok()
     }
 

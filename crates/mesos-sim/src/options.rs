@@ -36,6 +36,8 @@ mesos-sim: a simulated Mesos cluster that speaks the v1 HTTP API
   --http-command-executor    the kill policy of a KILL call counts
   --no-docker                agents refuse Docker containers
 
+mesos-sim null HOST:PORT TASKS [PER_OFFER] is a scheduler that fills every offer with tasks: a ceiling to compare with.
+
 Orders (lose an agent, fail over, …) are posted to /mesos-sim/admin at any master; see docs/mesos-sim.md.
 ";
 

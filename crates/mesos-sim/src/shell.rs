@@ -30,6 +30,8 @@ use crate::state::Conn;
 use crate::time::Time;
 
 const PENDING_MAX: usize = 512 * 1024 * 1024;
+/// The headers that matter to a master.
+const READ: [&str; 5] = ["content-type", "accept", "mesos-stream-id", "authorization", "content-encoding"];
 const BODY_MAX: usize = 256 * 1024 * 1024;
 
 struct Stream {
@@ -46,6 +48,8 @@ pub struct Shell {
     changed: Notify,
     ups: RefCell<Vec<watch::Sender<bool>>>,
     next_conn: Cell<Conn>,
+    /// When the ticker wakes by itself.
+    alarm: Cell<Time>,
     began: (Time, Instant),
 }
 
@@ -63,6 +67,7 @@ impl Shell {
             changed: Notify::new(),
             ups: RefCell::new(ups),
             next_conn: Cell::new(1),
+            alarm: Cell::new(Time(0)),
             began,
         });
         let this = shell.clone();
@@ -89,19 +94,26 @@ impl Shell {
 
     /// One step: first what is due, then this, then everything that follows outside.
     pub fn with<T>(&self, act: impl FnOnce(&mut Sim) -> T) -> T {
-        let result = {
-            let mut sim = self.sim.borrow_mut();
-            sim.run_until(self.now());
-            act(&mut sim)
-        };
+        let result = self.step(act);
         self.route();
-        self.changed.notify_one();
+        result
+    }
+
+    fn step<T>(&self, act: impl FnOnce(&mut Sim) -> T) -> T {
+        let mut sim = self.sim.borrow_mut();
+        sim.run_until(self.now());
+        let result = act(&mut sim);
+        // The ticker sleeps until what it knows of; only something earlier must wake it.
+        if sim.next_wakeup().is_some_and(|it| it < self.alarm.get()) {
+            self.changed.notify_one();
+        }
         result
     }
 
     async fn tick(&self) {
         loop {
             let due = self.sim.borrow().next_wakeup();
+            self.alarm.set(due.unwrap_or(Time(u64::MAX)));
             let wait = due.map_or(Duration::from_secs(3600), |it| it.since(self.now()));
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
@@ -230,7 +242,7 @@ impl Shell {
             async move { Ok::<_, Infallible>(shell.answer(request, seat, local).await) }
         });
         let mut http = hyper::server::conn::http1::Builder::new();
-        http.title_case_headers(true).timer(TokioTimer::new());
+        http.title_case_headers(true).pipeline_flush(true).timer(TokioTimer::new());
         let connection = http.serve_connection(TokioIo::new(stream), service);
         tokio::select! {
             _ = connection => {}
@@ -248,10 +260,10 @@ impl Shell {
         let Ok(body) = http_body_util::Limited::new(body, BODY_MAX).collect().await else {
             return Reply::response(Answer::text(400, "The body could not be read"), None);
         };
-        let headers = head
-            .headers
-            .iter()
-            .map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()));
+        let headers = READ.iter().filter_map(|name| {
+            let value = head.headers.get(*name)?;
+            Some(((*name).to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
+        });
         let conn = self.next_conn.get();
         self.next_conn.set(conn + 1);
         let request = Request {
@@ -270,15 +282,16 @@ impl Shell {
 
     fn master_answer(self: &Rc<Shell>, request: &Request) -> hyper::Response<Reply> {
         let conn = request.conn;
-        let (sender, receiver) = mpsc::unbounded_channel();
-        let pending = Rc::new(Cell::new(0));
-        // Before the step: its outputs are routed at once.
-        self.streams.borrow_mut().insert(conn, Stream { pieces: sender, pending: pending.clone() });
-        let (answer, slow) = self.with(|sim| (sim.handle(request), sim.faults.slow_stream));
+        let (answer, slow) = self.step(|sim| (sim.handle(request), sim.faults.slow_stream));
         if !answer.streamed {
-            self.streams.borrow_mut().remove(&conn);
+            self.route();
             return Reply::response(answer, None);
         }
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let pending = Rc::new(Cell::new(0));
+        // Before the outputs of the step are routed: they are the beginning of this stream.
+        self.streams.borrow_mut().insert(conn, Stream { pieces: sender, pending: pending.clone() });
+        self.route();
         Reply::response(answer, Some(Pieces::new(self.clone(), conn, receiver, pending, slow)))
     }
 

@@ -226,9 +226,9 @@ impl Sim {
         agent
     }
 
-    pub fn master_id(&self) -> String {
+    pub fn master_id(&self) -> &str {
         let seat = self.leader.or(self.announced).unwrap_or(0);
-        self.seats.get(seat).map_or_else(|| "no-master".to_owned(), |it| it.id.clone())
+        self.seats.get(seat).map_or("no-master", |it| it.id.as_str())
     }
 
     /// When something is due next.

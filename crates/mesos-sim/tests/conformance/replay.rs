@@ -17,6 +17,8 @@ use crate::unify::Bindings;
 
 /// How much later than recorded a frame may come: nothing here takes time but what is simulated.
 const SLACK: Duration = Duration::from_millis(2500);
+/// What the recorder wrote in place of a long state.
+const STATE_LEFT_OUT: &[u8] = b"(state body left out)";
 const CYCLE: Duration = Duration::from_millis(500);
 const HEADERS: [&str; 5] = ["Location", "WWW-Authenticate", "Allow", "Content-Type", "Content-Disposition"];
 
@@ -257,11 +259,11 @@ impl<'a> Replay<'a> {
             _ => theirs.to_vec(),
         };
         let kind = headers.get("Content-Type").unwrap_or_default();
-        if kind == "application/json" && theirs != b"(state body left out)" {
+        if kind == "application/json" && theirs != STATE_LEFT_OUT {
             let read = |it: &[u8]| serde_json::from_slice::<Value>(it).map_err(|cause| cause.to_string());
             return self.bindings.unify(&read(&theirs)?, &read(ours)?);
         }
-        if theirs == b"(state body left out)" {
+        if theirs == STATE_LEFT_OUT {
             return Ok(());
         }
         if kind == "text/javascript" {
@@ -363,12 +365,9 @@ impl<'a> Replay<'a> {
             let ours = marathon_mesos_sim::launch::master_node(&self.sim, seat);
             self.compared += 1;
             self.bindings.unify(&theirs, &ours)?;
+            let ours = ours.to_string();
             let text = self.bindings.ours_in(value["data"].as_str().unwrap_or_default());
-            return if text == ours.to_string() {
-                Ok(())
-            } else {
-                Err(format!("expected {text}, got {ours}"))
-            };
+            return if text == ours { Ok(()) } else { Err(format!("expected {text}, got {ours}")) };
         }
         self.skipped += 1;
         Ok(())
