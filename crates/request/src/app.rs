@@ -20,8 +20,10 @@ pub fn read(r: &mut Reader, value: &Value, base: &PathId, mode: Mode) -> Option<
     };
     let mut app = fields(r, object, id);
     legacy::translate(r, object, mode, &mut app);
-    if mode == Mode::Update {
-        rollback(r, object, &mut app);
+    // Answers name it, and clients send them back: it must be one, and means something in a partial update only.
+    let version = r.optional(object, "version", timestamp);
+    if let (Mode::Update, Some(version)) = (mode, version) {
+        rollback(r, version, &mut app);
     }
     Some(app)
 }
@@ -82,8 +84,7 @@ pub fn kill_selection(r: &mut Reader, value: &Value) -> Option<KillSelection> {
 }
 
 /// A version asks for that stored definition as a whole, so nothing else may be asked beside it.
-fn rollback(r: &mut Reader, object: &Object, app: &mut AppUpdate) {
-    let Some(version) = r.optional(object, "version", timestamp) else { return };
+fn rollback(r: &mut Reader, version: Timestamp, app: &mut AppUpdate) {
     let alone = AppUpdate { id: app.id.clone(), ..AppUpdate::default() };
     if *app != alone {
         r.broken("The 'version' field may only be combined with the 'id' field.");

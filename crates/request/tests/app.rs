@@ -279,6 +279,10 @@ fn a_version_stands_alone() {
     let body = r#"{"id":"/a","cmd":"x","version":"2020-01-01T00:00:00.000Z"}"#;
     assert_eq!(read(Mode::Create, body).version, None);
     assert_eq!(read(Mode::Replace, body).version, None);
+    for mode in [Mode::Create, Mode::Replace] {
+        let no_time = r#"{"id":"/a","cmd":"x","version":"foo"}"#;
+        check(mode, &[(no_time, "shape /version error.expected.date.isoformat")]);
+    }
     let only = r#"{"version":"2020-01-01T00:00:00.000Z"}"#;
     assert!(read(Mode::Update, only).version.is_some());
 }
