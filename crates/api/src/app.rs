@@ -232,6 +232,7 @@ pub(crate) fn operator_name(operator: Operator) -> &'static str {
         Operator::Unlike => "UNLIKE",
         Operator::MaxPer => "MAX_PER",
         Operator::Is => "IS",
+        Operator::Unknown => "UNKNOWN",
     }
 }
 

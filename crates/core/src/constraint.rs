@@ -234,6 +234,7 @@ impl Rule {
             Operator::Unlike => !x.is_empty() && self.pattern.as_ref().is_some_and(|it| !it.is_match(x)),
             Operator::MaxPer => wanted.and_then(|it| it.parse::<u32>().ok()).is_some_and(|max| count < max),
             Operator::Is => wanted.is_some_and(|it| x == normal_scalar(it)),
+            Operator::Unknown => false,
             Operator::GroupBy => {
                 let groups = match wanted {
                     Some("inf") => usize::MAX,

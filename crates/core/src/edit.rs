@@ -224,17 +224,18 @@ impl Core {
         if let Some(dependencies) = &update.dependencies {
             group.dependencies.clone_from(dependencies);
         }
+        let mut violations = Vec::new();
         if let Some(enforce) = update.enforce_role {
             if id.ancestors().len() != 1 {
                 let message =
                     format!("enforceRole can only be set for top-level groups, and {id} is not top-level");
-                return Err(Refusal::Invalid(vec![Violation::new("/", message)]));
+                violations.push(Violation::new("/", message));
             }
             group.enforce_role = enforce;
         }
         draft.groups.insert(id.clone(), Some(group));
         if let Some(apps) = &update.apps {
-            self.draft_direct_apps(draft, id, apps, path)?;
+            gather(&mut violations, self.draft_direct_apps(draft, id, apps, path))?;
         }
         if let Some(groups) = &update.groups {
             let named: Vec<GroupId> = groups.iter().filter_map(|it| it.id.clone()).collect();
@@ -250,14 +251,13 @@ impl Core {
             for (at, child) in groups.iter().enumerate() {
                 let Some(child_id) = &child.id else { continue };
                 let here = format!("{path}/groups({at})");
-                if child_id.parent() != *id {
-                    let text = format!("Identifier is not child of '{id}'");
-                    return Err(Refusal::Invalid(vec![Violation::new(format!("{here}/id"), text)]));
+                match is_child(child_id, id) {
+                    true => gather(&mut violations, self.draft_group(draft, child_id, child, &here))?,
+                    false => violations.push(no_child(&here, id)),
                 }
-                self.draft_group(draft, child_id, child, &here)?;
             }
         }
-        Ok(())
+        if violations.is_empty() { Ok(()) } else { Err(Refusal::Invalid(violations)) }
     }
 
     /// The named apps replace all apps that lie directly in the group; its pods stay.
@@ -273,9 +273,8 @@ impl Core {
         for (at, update) in apps.iter().enumerate() {
             let here = format!("{path}/apps({at})");
             let Some(app) = update.id.clone() else { continue };
-            if app.parent() != *id {
-                let text = format!("Identifier is not child of '{id}'");
-                violations.push(Violation::new(format!("{here}/id"), text));
+            if !is_child(&app, id) {
+                violations.push(no_child(&here, id));
                 continue;
             }
             match self.world.spec(&app) {
@@ -360,6 +359,24 @@ impl Draft {
             roles_apart: false,
         }
     }
+}
+
+/// The root is nobody's child, though it is its own parent.
+fn is_child(id: &PathId, of: &GroupId) -> bool {
+    !id.is_root() && id.parent() == *of
+}
+
+fn no_child(path: &str, of: &GroupId) -> Violation {
+    Violation::new(format!("{path}/id"), format!("Identifier is not child of '{of}'"))
+}
+
+/// Goes on after broken rules, so that one answer names them all.
+fn gather(violations: &mut Vec<Violation>, part: Result<(), Refusal>) -> Result<(), Refusal> {
+    match part {
+        Err(Refusal::Invalid(more)) => violations.extend(more),
+        other => return other,
+    }
+    Ok(())
 }
 
 fn prefixed(refusal: Refusal, path: &str) -> Vec<Violation> {

@@ -120,6 +120,8 @@ pub enum Operator {
     Unlike,
     MaxPer,
     Is,
+    /// None of these. The rules refuse it, with everything else that is wrong; so it is never stored.
+    Unknown,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

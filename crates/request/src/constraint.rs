@@ -30,10 +30,7 @@ pub fn list(r: &mut Reader, value: &Value) -> Option<Vec<Constraint>> {
                 return None;
             }
         };
-        let Some(operator) = operator(name) else {
-            r.broken("operator must be one of the following UNIQUE, CLUSTER, GROUP_BY, LIKE, MAX_PER, UNLIKE or IS");
-            return None;
-        };
+        let operator = operator(name).unwrap_or(Operator::Unknown);
         Some(Constraint { field: field.clone(), operator, value: meant(operator, value) })
     })
 }

@@ -1,6 +1,6 @@
 //! The group update: a version, a factor, or a structure.
 
-use marathon_model::id::{GroupId, PathId};
+use marathon_model::id::GroupId;
 use marathon_model::update::GroupUpdate;
 use serde_json::Value;
 
@@ -47,9 +47,6 @@ fn nested_group(r: &mut Reader, value: &Value, base: &GroupId) -> Option<GroupUp
     let object = r.object(value)?;
     let id = r.required(object, "id", |r, it| app::path(r, it, base));
     let inner = id.clone().unwrap_or_else(|| base.clone());
-    if let Some(id) = &id {
-        child(r, id, base);
-    }
     // Answers name the version of every group, and clients send them back changed. Only the top can be rolled
     // back, so here it says nothing.
     let versionless = &KEYS[..KEYS.len() - 1];
@@ -57,15 +54,5 @@ fn nested_group(r: &mut Reader, value: &Value, base: &GroupId) -> Option<GroupUp
 }
 
 fn nested_app(r: &mut Reader, value: &Value, base: &GroupId) -> Option<marathon_model::update::AppUpdate> {
-    let app = app::read(r, value, base, Mode::Create)?;
-    if let Some(id) = &app.id {
-        child(r, id, base);
-    }
-    Some(app)
-}
-
-fn child(r: &mut Reader, id: &PathId, base: &GroupId) {
-    if id.is_root() || id.parent() != *base {
-        r.broken_at("id", format!("Identifier is not child of '{base}'"));
-    }
+    app::read(r, value, base, Mode::Create)
 }

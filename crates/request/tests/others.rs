@@ -59,8 +59,9 @@ fn groups_resolve_their_ids() {
             r#"{"id":"/a","groups":[{"id":"b","apps":[{"id":"/a/b/c"}],"dependencies":["x"]}]}"#,
             "/a[/a/b[/a/b/c </a/b/x]]",
         ),
-        ("/", r#"{"id":"/a","apps":[{"id":"/other/b"}]}"#, "/apps(0)/id Identifier is not child of '/a'"),
-        ("/", r#"{"id":"/a","groups":[{"id":"/b"}]}"#, "/groups(0)/id Identifier is not child of '/a'"),
+        // Whether they are children is judged with everything else.
+        ("/", r#"{"id":"/a","apps":[{"id":"/other/b"}]}"#, "/a[/other/b]"),
+        ("/", r#"{"id":"/a","groups":[{"id":"/b"}]}"#, "/a[/b[]]"),
         ("/", r#"{"id":"/a","groups":[{}]}"#, "/groups(0)/id error.path.missing"),
         (
             "/",

@@ -91,6 +91,7 @@ pub fn holds(constraint: &Constraint, agent: &Agent, placed: &[&Agent]) -> bool 
         Operator::Unlike => value.is_some_and(|it| it != mine),
         Operator::MaxPer => value.and_then(|it| it.parse().ok()).is_some_and(|most: usize| here < most),
         Operator::Is => value == Some(mine.as_str()),
+        Operator::Unknown => false,
         Operator::GroupBy => {
             let groups: usize = value.and_then(|it| it.parse().ok()).unwrap_or(0);
             let least = counts.values().copied().min().unwrap_or(0);

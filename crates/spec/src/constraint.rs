@@ -75,6 +75,9 @@ fn judge_one(constraint: &Constraint) -> Result<(), &'static str> {
     let value = constraint.value.as_deref();
     let is_integer = |it: &str| it.parse::<i32>().is_ok();
     match constraint.operator {
+        Operator::Unknown => Err(
+            "operator must be one of the following UNIQUE, CLUSTER, GROUP_BY, LIKE, MAX_PER, UNLIKE or IS",
+        ),
         Operator::Unique if value.is_some() => Err("UNIQUE does not accept a value"),
         Operator::Unique | Operator::Cluster => Ok(()),
         Operator::GroupBy if value.is_none_or(is_integer) => Ok(()),
@@ -129,5 +132,6 @@ fn operator_name(operator: Operator) -> &'static str {
         Operator::Unlike => "UNLIKE",
         Operator::MaxPer => "MAX_PER",
         Operator::Is => "IS",
+        Operator::Unknown => "UNKNOWN",
     }
 }

@@ -176,11 +176,20 @@ fn constraints() {
             "IS only supports Mesos text and float values (see http://mesos.apache.org/documentation/latest/attributes-resources/)",
         ),
         (r#"["","UNIQUE"]"#, "missing field for constraint declaration"),
+        (
+            r#"["rack","FOO","x"]"#,
+            "operator must be one of the following UNIQUE, CLUSTER, GROUP_BY, LIKE, MAX_PER, UNLIKE or IS",
+        ),
     ];
     for (constraint, want) in rows {
         let want = if want.is_empty() { "ok".to_owned() } else { format!("/constraints(0) {want}") };
         check(&Rules::default(), &[(&format!(r#""cmd":"x","constraints":[{constraint}]"#), &want)]);
     }
+    // One that is unknown hides none of the others, nor what else is wrong.
+    let several = "/constraints(0) operator must be one of the following UNIQUE, CLUSTER, GROUP_BY, LIKE, MAX_PER, UNLIKE or IS; \
+        /constraints(1) MAX_PER requires an integer value; /upgradeStrategy/minimumHealthCapacity got 2.0, expected between 0.0 and 1.0";
+    let app = r#""cmd":"x","constraints":[["a","FOO"],["b","MAX_PER"]],"upgradeStrategy":{"minimumHealthCapacity":2}"#;
+    check(&Rules::default(), &[(app, several)]);
     let twice = r#"{"id":"/a","cmd":"x","constraints":[["a","UNIQUE"],["b","UNIQUE"],["a","UNIQUE"]]}"#;
     assert_eq!(post(twice, &Rules::default()).expect("valid").constraints.len(), 2);
 }

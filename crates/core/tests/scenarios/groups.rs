@@ -169,3 +169,46 @@ fn what_is_undone_is_what_was_done_and_no_more() {
     let group = rig.view().groups[&id("/g")].clone();
     assert_eq!((group.dependencies.len(), group.enforce_role), (0, true));
 }
+
+/// What lies elsewhere hides nothing else that is wrong.
+#[test]
+fn every_broken_rule_of_a_group_is_named() {
+    let mut rig = Rig::new();
+    let app = |name: &str, cpus: f64| AppUpdate {
+        id: Some(id(name)),
+        cpus: Some(Milli::from_f64(cpus)),
+        ..sleep(1)
+    };
+    let bad = |name: &str| AppUpdate {
+        upgrade: Some(UpgradeUpdate { minimum_health_capacity: Some(2.0), ..Default::default() }),
+        ..app(name, 1.0)
+    };
+    let inner = GroupUpdate {
+        id: Some(id("/g/inner")),
+        apps: Some(vec![app("/g/stray", 1.0), bad("/g/inner/b")]),
+        ..GroupUpdate::default()
+    };
+    let update = GroupUpdate {
+        apps: Some(vec![app("/other/a", 1.0), bad("/g/b")]),
+        groups: Some(vec![
+            GroupUpdate { id: Some(id("/elsewhere")), ..GroupUpdate::default() },
+            inner,
+            GroupUpdate { id: Some(PathId::root()), ..GroupUpdate::default() },
+        ]),
+        ..GroupUpdate::default()
+    };
+    let Reply::Refused(Refusal::Invalid(found)) = rig.ask(change("/g", update)) else { panic!() };
+    let told: Vec<String> = found.iter().map(|it| format!("{} {}", it.path, it.message)).collect();
+    let capacity = "upgradeStrategy/minimumHealthCapacity got 2.0, expected between 0.0 and 1.0";
+    assert_eq!(
+        told,
+        [
+            "/apps(0)/id Identifier is not child of '/g'".to_owned(),
+            format!("/apps(1)/{capacity}"),
+            "/groups(0)/id Identifier is not child of '/g'".to_owned(),
+            "/groups(1)/apps(0)/id Identifier is not child of '/g/inner'".to_owned(),
+            format!("/groups(1)/apps(1)/{capacity}"),
+            "/groups(2)/id Identifier is not child of '/g'".to_owned(),
+        ]
+    );
+}
