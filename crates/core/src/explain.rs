@@ -111,9 +111,15 @@ fn headline(case: &Case, serving: u32, reasons: &[Reason], placement: Option<&Pl
         (0, _) if reasons.is_empty() => {
             return "Nothing is to run: the definition asks for 0 instances.".to_owned();
         }
+        (0, 0) => "No instance is to run".to_owned(),
+        (0, serving) => format!("{serving} {} left, and none is to run", noun(serving)),
+        (1, 0) => "The one instance does not run".to_owned(),
         (1, 1) => "The one instance runs".to_owned(),
         (wanted, serving) if serving == wanted => format!("All {wanted} instances run"),
-        (wanted, serving) => format!("{serving} of {wanted} {} run", noun(wanted)),
+        (wanted, serving) if serving > wanted => format!("{serving} instances run, {wanted} are to"),
+        (wanted, 0) => format!("None of {wanted} instances runs"),
+        (wanted, 1) => format!("1 of {wanted} instances runs"),
+        (wanted, serving) => format!("{serving} of {wanted} instances run"),
     };
     let checked = case.spec.check_count() > 0 || !case.spec.readiness_checks.is_empty();
     let begin = match checked && serving > 0 && serving >= wanted {
