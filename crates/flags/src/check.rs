@@ -105,6 +105,11 @@ pub fn network_name(text: &str) -> Result<(), String> {
     }
 }
 
+/// Milliseconds for something that comes with an offer, which takes up to a second.
+pub fn patience(text: &str) -> Result<(), String> {
+    whole(text, 1000, i64::MAX)
+}
+
 pub fn metric_name(text: &str) -> Result<(), String> {
     if !text.is_empty() && text.bytes().all(|c| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'.')) {
         Ok(())

@@ -344,7 +344,7 @@ Events {
 Tasks {
     "task_launch_timeout" MILLIS, Is("300000"), Same, "A task that is not running this long after its launch is replaced.";
     "task_launch_confirm_timeout" MILLIS, Is("300000"), Same, "A task of which nothing was heard this long after its launch is replaced.";
-    "task_reservation_timeout" MILLIS, Is("20000"), Same, "A reservation that no offer has shown after this time is given up and tried anew.";
+    "task_reservation_timeout" form("MILLISECONDS", check::patience), Is("20000"), Same, "A reservation that no offer has shown after this time is given up and tried anew.";
     "reconciliation_initial_delay" MILLIS, Is("15000"), Ignored("tasks are reconciled as soon as the engine is connected"), "First look at all tasks after becoming leader.";
     "reconciliation_interval" MILLIS, Is("600000"), Same, "Pause between such looks.";
     "scale_apps_initial_delay" MILLIS, Is("15000"), Ignored("instances are compared with what is asked for after every event"), "First check of the number of instances of every app.";

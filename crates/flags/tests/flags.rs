@@ -174,6 +174,10 @@ fn bad_command_lines_name_flag_and_value() {
         ("--master local --failover_timeout 1.5", &["failover_timeout", "1.5"]),
         ("--master local --failover_timeout -1", &["failover_timeout", "-1"]),
         ("--master local --failover_timeout 99999999999999999999", &["failover_timeout"]),
+        (
+            "--master local --task_reservation_timeout 0",
+            &["task_reservation_timeout", "'0'", "at least 1000"],
+        ),
         ("--master local stray", &["stray"]),
         ("--master local -- stray", &["stray"]),
         ("--master local -x", &["-x"]),
