@@ -63,8 +63,8 @@ pub fn forget_task(world: &mut World, task: &TaskId) {
     world.agents.shares.remove(task);
 }
 
-/// The task of this instance has ended: what it had is free again.
-pub fn give_back(world: &mut World, it: &Instance, end: Condition) {
+/// The task of this instance has ended at this time: what it had is free again.
+pub fn give_back(world: &mut World, it: &Instance, end: Condition, at: Timestamp) {
     let Some(task) = &it.task else { return };
     let shares = world.agents.shares.remove(&task.id);
     // An agent that is gone, or that nobody knows, has nothing to give.
@@ -74,6 +74,11 @@ pub fn give_back(world: &mut World, it: &Instance, end: Condition) {
     // What was reserved for an instance stays its own, and is there for its next start.
     let kept = crate::reserve::kept_for(world, it);
     let Some(seen) = it.agent.as_ref().and_then(|agent| world.view.agents.get_mut(&agent.id)) else { return };
+    // An offer that came after the end has it in it. Should that not be so, the next one will; counted twice it would
+    // stay until then.
+    if at < seen.at {
+        return;
+    }
     let free = &mut Arc::make_mut(seen).free;
     if it.reservation.is_some() {
         free.extend(kept);

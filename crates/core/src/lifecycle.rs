@@ -233,7 +233,7 @@ impl Core {
             }
         }
         if condition.is_terminal() {
-            crate::agents::give_back(&mut self.world, &next, condition);
+            crate::agents::give_back(&mut self.world, &next, condition, status.at);
             self.world.timers.forget(&id, next.health.len());
             self.delay_after(&next, status);
             if next.reservation.is_some() {

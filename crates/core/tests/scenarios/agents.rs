@@ -100,3 +100,38 @@ fn what_was_known_before_a_new_subscription_is_forgotten() {
     rig.subscribe(true);
     assert_eq!(free(&rig, "a"), None);
 }
+
+/// The engine has given out again what ended tasks had, and its word of their ends comes only then.
+#[test]
+fn what_an_offer_holds_already_is_not_counted_twice() {
+    let mut rig = Rig::new();
+    rig.put("/web", AppEdit::Create(AppUpdate { cpus: Some(Milli::from_whole(2)), ..sleep(3) }));
+    rig.run();
+    rig.mute = true;
+    engine(&mut rig, EngineEvent::Offers(vec![offer("a", "agent", "*", &[("*", 0)])]));
+    let tasks = rig.tasks_of("/web");
+    let ended = rig.now.wall;
+    rig.pass(Duration::from_secs(1));
+    engine(&mut rig, EngineEvent::Offers(vec![offer("b", "agent", "*", &[("*", 6)])]));
+    let end = |task: &TaskId, at: Timestamp| TaskStatus {
+        task: task.clone(),
+        state: TaskState::Failed,
+        agent: Some(AgentId::new("agent")),
+        update: None,
+        at,
+        message: String::new(),
+        reason: None,
+        healthy: None,
+        check: None,
+        addresses: Vec::new(),
+        unreachable_since: None,
+    };
+    for task in &tasks[..2] {
+        engine(&mut rig, EngineEvent::Status(end(task, ended)));
+    }
+    assert_eq!(free(&rig, "agent").unwrap().0, 6.0);
+    // What ends later comes on top.
+    let now = rig.now.wall;
+    engine(&mut rig, EngineEvent::Status(end(&tasks[2], now)));
+    assert_eq!(free(&rig, "agent").unwrap().0, 8.0);
+}
