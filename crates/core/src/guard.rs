@@ -131,7 +131,7 @@ impl Core {
         for plan in plans.iter().filter(|plan| is_current && plan.version == it.version) {
             let Some(most) = plan.guard.and_then(|it| it.max_failures) else { continue };
             let failures = plan.failures.saturating_add(1);
-            self.world.move_deployment(Deployment { failures, ..Deployment::clone(plan) });
+            self.world.note_failures(Deployment { failures, ..Deployment::clone(plan) });
             if failures > most {
                 let task = it.task.as_ref().map(|it| it.id.to_string()).unwrap_or_default();
                 let text =

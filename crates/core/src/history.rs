@@ -5,6 +5,7 @@ use marathon_model::time::Timestamp;
 use marathon_model::write::Write;
 
 use crate::Core;
+use crate::world::is_dead;
 
 impl Core {
     /// The tree as a whole got a new version. The oldest ones beyond the limit are forgotten.
@@ -39,15 +40,11 @@ impl Core {
         let gone: Vec<(Timestamp, SpecId)> =
             self.world.graveyard.iter().take_while(|(at, _)| *at <= oldest).cloned().collect();
         for (at, id) in gone {
-            // A deployment that removed it may still be busy with other apps, and holds the name until it ends.
-            let ended = self
-                .world
-                .app(&id)
-                .is_none_or(|it| it.spec.is_none() && it.instances.is_empty() && it.deployments.is_empty());
-            if !ended {
+            self.world.graveyard.remove(&(at, id.clone()));
+            // What is not over yet comes back when it is, so that it is not looked at with every change until then.
+            if self.world.app(&id).is_some_and(|it| !is_dead(it)) {
                 continue;
             }
-            self.world.graveyard.remove(&(at, id.clone()));
             if let Some(app) = self.world.view.apps.remove(&id) {
                 for (version, _) in &app.history {
                     self.world

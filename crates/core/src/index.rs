@@ -16,6 +16,8 @@ use crate::constraint::{self, Places};
 pub struct Index {
     /// Wanted and to be placed.
     pub waiting: BTreeSet<Uuid>,
+    /// Of these, those that own nothing.
+    pub unbound: BTreeSet<Uuid>,
     /// Wanted, of an outdated configuration, serving.
     pub old_serving: BTreeSet<Uuid>,
     /// Wanted, of an outdated configuration, not serving (and perhaps over).
@@ -28,11 +30,16 @@ pub struct Index {
     pub ending: BTreeSet<Uuid>,
     /// By configuration, where it has constraints: what holds a place where.
     pub places: BTreeMap<Timestamp, Places>,
+    /// The same of all instances together, by the constraints of the present definition, if they own volumes.
+    pub resident: Places,
     /// Of these, those that shall keep what they own.
     pub stopped: BTreeSet<Uuid>,
     /// Of these, those of which only what an agent keeps is left, to be removed.
     pub condemned: BTreeSet<Uuid>,
 }
+
+/// How many sets there are.
+const SETS: usize = 9;
 
 impl Index {
     pub fn forget(&mut self, uuid: &Uuid) {
@@ -42,9 +49,10 @@ impl Index {
     }
 
     /// In the order of `membership`.
-    fn sets_mut(&mut self) -> [&mut BTreeSet<Uuid>; 8] {
+    fn sets_mut(&mut self) -> [&mut BTreeSet<Uuid>; SETS] {
         [
             &mut self.waiting,
+            &mut self.unbound,
             &mut self.old_serving,
             &mut self.old_unready,
             &mut self.old_lost,
@@ -56,9 +64,10 @@ impl Index {
     }
 
     /// In the order of `membership`.
-    fn sets(&self) -> [&BTreeSet<Uuid>; 8] {
+    fn sets(&self) -> [&BTreeSet<Uuid>; SETS] {
         [
             &self.waiting,
+            &self.unbound,
             &self.old_serving,
             &self.old_unready,
             &self.old_lost,
@@ -73,7 +82,7 @@ impl Index {
     pub fn fits(&self, app: &App) -> bool {
         let (config, version) = app.spec.as_ref().map(|it| (it.config, it.version)).unzip();
         let sets = self.sets();
-        let mut sizes = [0; 8];
+        let mut sizes = [0; SETS];
         for it in app.instances.values() {
             let member = membership(it, config, version);
             for at in 0..sets.len() {
@@ -85,7 +94,7 @@ impl Index {
         }
         let mut places = Index::default();
         app.instances.values().for_each(|it| places.replace(app, None, Some(it)));
-        sets.map(BTreeSet::len) == sizes && self.places == places.places
+        sets.map(BTreeSet::len) == sizes && self.places == places.places && self.resident == places.resident
     }
 
     /// The instance changed from `before` (nothing, if it is new) to `now` (nothing, if it is gone).
@@ -95,6 +104,15 @@ impl Index {
         let same = |a: &Instance, b: &Instance| a.config == b.config && a.agent == b.agent;
         if before.zip(now).is_some_and(|(a, b)| same(a, b)) {
             return;
+        }
+        let resident = app.spec.as_ref().filter(|it| it.is_resident() && !it.constraints.is_empty());
+        if let Some(spec) = resident {
+            if let Some(agent) = before.and_then(|it| it.agent.as_ref()) {
+                constraint::displace(&mut self.resident, agent);
+            }
+            if let Some(agent) = now.and_then(|it| it.agent.as_ref()) {
+                constraint::place(&mut self.resident, agent, &constraint::fields(spec));
+            }
         }
         if let Some(it) = before
             && let Some(agent) = &it.agent
@@ -129,13 +147,14 @@ impl Index {
 }
 
 /// Of which sets an instance is a member, in the order in which `Index` declares them.
-fn membership(it: &Instance, config: Option<Timestamp>, version: Option<Timestamp>) -> [bool; 8] {
+fn membership(it: &Instance, config: Option<Timestamp>, version: Option<Timestamp>) -> [bool; SETS] {
     let wanted = it.goal == Goal::Running;
     let old = config.is_some_and(|config| it.config != config);
     let serving = it.is_serving();
     let lost = it.condition == Condition::UnreachableInactive;
     [
         it.wants_launch(),
+        it.wants_launch() && it.reservation.is_none(),
         wanted && old && serving,
         wanted && old && !serving && !lost,
         wanted && old && lost,

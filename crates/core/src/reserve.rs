@@ -1,5 +1,6 @@
 //! Placing instances that own volumes: the reservation first, then every start on what was reserved.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use marathon_model::app::AppSpec;
@@ -28,7 +29,7 @@ impl Core {
         agent: &Arc<Agent>,
         pool: &mut Pool,
     ) -> Result<Vec<Operation>, Vec<Mismatch>> {
-        let places = self.places_beside(instance, &candidate.spec);
+        let places = self.places_of_all(&candidate.spec);
         let mut refused = refusals(&self.policy, self.world.now.wall, candidate, &places, offer, pool);
         // Reservations are made of what is nobody's, in the role the offer was made to.
         let suits = offer.role == instance.role && candidate.roles.iter().any(|it| **it == *ANY_ROLE);
@@ -72,20 +73,23 @@ impl Core {
         Ok(Launch { reserved: found.to_vec(), ..launch })
     }
 
-    /// What the other instances of an app hold, whatever they run: those that own volumes come back to them.
-    fn places_beside(&self, instance: &Instance, spec: &AppSpec) -> Places {
-        let mut places = Places::new();
+    /// What the instances of an app hold, whatever they run: those that own volumes come back to them. The one that
+    /// is to be placed holds nothing yet.
+    fn places_of_all(&self, spec: &AppSpec) -> Cow<'_, Places> {
+        let app = self.world.app(&spec.id);
+        let present = app.and_then(|it| it.spec.as_ref());
+        let is_present = present.is_some_and(|it| it.is_resident() && it.constraints == spec.constraints);
+        if is_present && let Some(index) = self.world.index.get(&spec.id) {
+            return Cow::Borrowed(&index.resident);
+        }
+        // Of an earlier definition, as after a rollout that was broken off.
         let fields = constraint::fields(spec);
-        if fields.is_empty() {
-            return places;
+        let mut places = Places::new();
+        let all = app.into_iter().flat_map(|app| app.instances.values());
+        for agent in all.filter(|it| constraint::holds_place(it)).filter_map(|it| it.agent.as_ref()) {
+            constraint::place(&mut places, agent, &fields);
         }
-        let all = self.world.app(&spec.id).into_iter().flat_map(|app| app.instances.values());
-        for it in all.filter(|it| it.id != instance.id && constraint::holds_place(it)) {
-            if let Some(agent) = &it.agent {
-                constraint::place(&mut places, agent, &fields);
-            }
-        }
-        places
+        Cow::Owned(places)
     }
 
     /// Reserves what an instance needs, and makes its volumes.

@@ -121,7 +121,8 @@ impl Core {
 
     /// Which instance of an app is next to be placed on an offer.
     pub(crate) fn turn(&self, id: &SpecId, held: &Held) -> Option<Turn> {
-        let waiting = &self.world.index.get(id)?.waiting;
+        let index = self.world.index.get(id)?;
+        let waiting = &index.waiting;
         let app = self.world.app(id)?;
         let first = app.instances.get(waiting.first()?)?;
         if first.reservation.is_none() && !app.spec.as_ref()?.is_resident() {
@@ -136,8 +137,7 @@ impl Core {
         if held.barred.contains(id) {
             return None;
         }
-        let waiting = waiting.iter().filter_map(|it| app.instances.get(it));
-        let fresh = waiting.into_iter().find(|it| it.reservation.is_none());
+        let fresh = index.unbound.first().and_then(|it| app.instances.get(it));
         Some(fresh.map_or(Turn::Elsewhere, |it| Turn::Fresh(it.clone())))
     }
 

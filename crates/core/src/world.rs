@@ -278,7 +278,17 @@ impl World {
         }
         self.timers.forget(id, before.health.len());
         self.write(Write::InstanceGone(id.clone()));
+        self.inter(&id.spec);
         self.touch(&id.spec);
+    }
+
+    /// A removed app of which nothing is left waits in the graveyard until no version of the tree knows it.
+    fn inter(&mut self, id: &SpecId) {
+        if let Some(app) = self.view.apps.get(id).filter(|it| is_dead(it))
+            && let Some((at, None)) = app.history.last()
+        {
+            self.graveyard.insert((*at, id.clone()));
+        }
     }
 
     /// How many instances of an app are dying of their health.
@@ -366,6 +376,14 @@ impl World {
         self.changed = true;
     }
 
+    /// Counts failures of a deployment. Nothing is decided about its apps by that, so none is looked at: there may be
+    /// ten thousand of them, and as many failures.
+    pub fn note_failures(&mut self, next: Deployment) {
+        self.write(Write::Progress(next.progress()));
+        self.view.deployments.insert(next.id, Arc::new(next));
+        self.changed = true;
+    }
+
     pub fn drop_deployment(&mut self, id: DeploymentId) -> Option<Arc<Deployment>> {
         let deployment = self.view.deployments.remove(&id)?;
         self.holdups.remove(&id);
@@ -374,6 +392,7 @@ impl World {
             let entry = self.app_mut(&app);
             entry.deployments.retain(|it| *it != id);
             entry.readiness.clear();
+            self.inter(&app);
             self.dirty.insert(app);
         }
         self.write(Write::DeploymentGone(id));
@@ -423,4 +442,10 @@ pub fn empty_app(id: SpecId) -> App {
         readiness: imbl::OrdMap::new(),
         revision: 0,
     }
+}
+
+/// Removed, and nothing of it is left but its versions. A deployment that removed it may still be busy with other apps,
+/// and holds the name until it ends.
+pub fn is_dead(app: &App) -> bool {
+    app.spec.is_none() && app.instances.is_empty() && app.deployments.is_empty()
 }
