@@ -3,6 +3,7 @@
 //! ```text
 //! url ─► session: one task, one connection at a time, requests pipelined in the order they came
 //!          ▲  client: typed calls, watches, transactions
+//!          ├─ latch: which of several instances leads
 //!          ├─ member: an ephemeral sequential node that outlives sessions
 //!          └─ master: who leads the Mesos masters
 //! ```
@@ -19,6 +20,7 @@
 
 mod client;
 mod error;
+pub mod latch;
 mod master;
 mod member;
 mod session;
