@@ -95,9 +95,13 @@ pub struct Config {
     pub zk_compression: bool,
     pub zk_compression_threshold: u64,
     pub zk_max_node_size: u64,
+    pub zk_max_concurrency: usize,
+    pub zk_operation_max_retries: usize,
+    pub zk_operation_base_retry_sleep: Duration,
     pub store_cache: bool,
 
     pub ha: bool,
+    pub leader_notify: Option<PathBuf>,
     pub leader_proxy_connection_timeout: Duration,
     pub leader_proxy_read_timeout: Duration,
     pub leader_proxy_max_open_connections: usize,
@@ -291,8 +295,12 @@ impl Config {
             zk_compression: read.on("zk_compression"),
             zk_compression_threshold: read.number("zk_compression_threshold"),
             zk_max_node_size: read.number("zk_max_node_size"),
+            zk_max_concurrency: read.size("zk_max_concurrency"),
+            zk_operation_max_retries: read.size("zk_operation_max_retries"),
+            zk_operation_base_retry_sleep: read.millis("zk_operation_base_retry_sleep_ms"),
             store_cache: read.on("store_cache"),
             ha: read.on("ha"),
+            leader_notify: read.text("leader_notify").map(PathBuf::from),
             leader_proxy_connection_timeout: read.millis("leader_proxy_connection_timeout"),
             leader_proxy_read_timeout: read.millis("leader_proxy_read_timeout"),
             leader_proxy_max_open_connections: read.size("leader_proxy_max_open_connections"),
@@ -380,13 +388,6 @@ impl Config {
                 "--master {}: this release runs tasks on this machine only (--master local); \
                  Apache Mesos comes with a later release",
                 redact(master)
-            ));
-        }
-        if let Some(zk) = &self.zk {
-            return Some(format!(
-                "--zk {}: this release keeps its state in --data_dir only; \
-                 ZooKeeper comes with a later release",
-                redact(zk)
             ));
         }
         if let Some(path) = &self.ssl_keystore_path {

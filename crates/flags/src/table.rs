@@ -207,9 +207,6 @@ const ON: Preset = Is("on");
 const OFF: Preset = Is("off");
 
 const MESOS: Status = Ignored("means something to a Mesos master only, which a later release brings");
-const ZOOKEEPER: Status = Ignored("means something with --zk only, which a later release brings");
-const FOLLOWERS: Status =
-    Ignored("means something with several instances only, which a later release brings");
 const PUSH: Status =
     Ignored("metrics are pulled from /metrics and /metrics/prometheus; pushing arrives later");
 const THREADS: Status = Ignored("sized a thread pool of the JVM");
@@ -280,19 +277,19 @@ Storage {
     "data_dir" PATH, Found("/var/lib/marathon for root, else $XDG_STATE_HOME/marathon or ~/.local/state/marathon"), Ours,
         "The folder that holds the state and the sandboxes when no --zk is given.";
     "zk" form("ZK", check::zk), Unset, Same,
-        "Keep the state in ZooKeeper: zk://[user:password@]host:port[,host:port…]/path. Checked; this release keeps its state in --data_dir only and refuses to start with it.";
+        "Keep the state in ZooKeeper, and elect one leader among all instances with the same value: zk://[user:password@]host:port[,host:port…]/path.";
     "internal_store_backend" one_of(&["file", "zk", "mem", "mesos_zk"]), Found("zk with --zk, else file"), Same,
         "Where the state is kept. mem: nowhere, it is lost at exit.";
     "zk_max_versions" SOME, Is("50"), Same, "Versions kept of each app and group, whatever the store.";
-    "zk_timeout" MILLIS, Is("10000"), ZOOKEEPER, "Time limit of one ZooKeeper operation.";
-    "zk_connection_timeout" MILLIS, Is("10000"), ZOOKEEPER, "Time limit to connect.";
-    "zk_session_timeout" MILLIS, Is("10000"), ZOOKEEPER, "How fast a dead leader is noticed.";
-    "zk_compression" Toggle, ON, ZOOKEEPER, "Compress large nodes.";
-    "zk_compression_threshold" BYTES, Is("65536"), ZOOKEEPER, "Nodes from this size on are compressed.";
-    "zk_max_node_size" BYTES, Is("1024000"), ZOOKEEPER, "Larger nodes are not written.";
-    "zk_max_concurrency" COUNT, Is("32"), ZOOKEEPER, "Operations in flight.";
-    "zk_operation_max_retries" COUNT, Is("5"), ZOOKEEPER, "Retries of one operation.";
-    "zk_operation_base_retry_sleep_ms" MILLIS, Is("10"), ZOOKEEPER, "First pause between retries.";
+    "zk_timeout" MILLIS, Is("10000"), Same, "Longest wait for one commit or read.";
+    "zk_connection_timeout" MILLIS, Is("10000"), Same, "Time limit of one attempt to reach one server.";
+    "zk_session_timeout" MILLIS, Is("10000"), Same, "How fast a dead leader is noticed; a leader that is cut off stops before this has passed.";
+    "zk_compression" Toggle, ON, Same, "Compress large nodes.";
+    "zk_compression_threshold" BYTES, Is("65536"), Same, "What is at least this long is compressed.";
+    "zk_max_node_size" BYTES, Is("1024000"), Same, "Nodes are no larger; what does not fit is split.";
+    "zk_max_concurrency" COUNT, Is("32"), Same, "Requests on their way at a time.";
+    "zk_operation_max_retries" COUNT, Is("5"), Same, "A request whose answer was lost is repeated so often.";
+    "zk_operation_base_retry_sleep_ms" MILLIS, Is("10"), Same, "First pause between repetitions; each doubles it.";
     "store_cache" Toggle, ON, LOADED, "Keep stored objects in memory.";
     "internal_version_caching" Toggle, ON, LOADED, "Keep stored versions in memory.";
     "group_versions_cache_size" COUNT, Is("1000"), LOADED, "Versions of the root group kept in memory.";
@@ -306,13 +303,15 @@ Storage {
     "gc_actor_scan_batch_size" COUNT, Unset, Gone { since: "1.6", why: "renamed storage_compaction_scan_batch_size" }, "Items per step of the clean-up.";
 }
 Leadership {
-    "ha" Toggle, ON, FOLLOWERS, "Elect one leader among the instances that share a ZooKeeper.";
-    "leader_election_backend" one_of(&["curator", "twitter_commons"]), Is("curator"), FOLLOWERS, "How the leader is elected.";
-    "leader_proxy_connection_timeout" MILLIS, Is("5000"), FOLLOWERS, "Time limit to reach the leader.";
-    "leader_proxy_read_timeout" MILLIS, Is("10000"), FOLLOWERS, "The longest silence of the leader.";
-    "leader_proxy_max_open_connections" COUNT, Is("64"), FOLLOWERS, "Requests passed on at a time.";
-    "leader_proxy_ssl_ignore_hostname" Switch, OFF, FOLLOWERS, "Do not check the leader's certificate for its name.";
-    "on_elected_prepare_timeout" MILLIS, Is("180000"), FOLLOWERS, "Time limit to load the state.";
+    "ha" Toggle, ON, Same, "Elect one leader among the instances that share a ZooKeeper. Without, the only instance leads at once.";
+    "leader_election_backend" one_of(&["curator", "twitter_commons"]), Is("curator"), Ignored("there is one way, and its nodes are those of curator"), "How the leader is elected.";
+    "leader_proxy_connection_timeout" MILLIS, Is("5000"), Same, "Time limit to reach the leader.";
+    "leader_proxy_read_timeout" MILLIS, Is("10000"), Same, "The longest silence of the leader.";
+    "leader_proxy_max_open_connections" COUNT, Is("64"), Same, "Requests passed on at a time.";
+    "leader_proxy_ssl_ignore_hostname" Switch, OFF, Ignored("followers reach the leader by HTTP, as this release serves no HTTPS"), "Do not check the leader's certificate for its name.";
+    "on_elected_prepare_timeout" MILLIS, Is("180000"), Ignored("loading takes moments, and the session of a leader that hangs runs out"), "Time limit to load the state.";
+    "leader_notify" PATH, Unset, Ours,
+        "A program to run when this instance begins or ceases to lead: its argument is leader or follower, MARATHON_SELF and MARATHON_LEADER are in its environment.";
     "max_actor_startup_time" MILLIS, Is("10000"), INNER, "Time limit to start the leader's parts.";
     "graceful_shutdown_timeout" MILLIS, Is("45000"), Same, "The longest wait for requests in progress at a stop.";
 }

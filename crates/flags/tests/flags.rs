@@ -359,7 +359,6 @@ fn secrets_are_never_shown() {
 fn what_this_build_cannot_do_is_said() {
     for (args, words) in [
         ("--master h:5050", "--master h:5050"),
-        ("--master local --zk zk://h:1/p", "--zk zk://h:1/p"),
         ("--master local --ssl_keystore_path /k --ssl_keystore_password x", "--ssl_keystore_path /k"),
     ] {
         let text = ok("", args).unsupported().unwrap_or_default();

@@ -41,6 +41,8 @@ pub struct Leadership {
     /// `host:port` of this instance.
     own: Arc<str>,
     stopping: watch::Sender<bool>,
+    /// Says whether leading is still certain. Whoever was stopped for long and goes on asks this first.
+    lease: ArcSwapOption<Box<dyn Fn() -> bool + Send + Sync>>,
 }
 
 impl Leadership {
@@ -51,6 +53,7 @@ impl Leadership {
             header: ArcSwapOption::empty(),
             own: own.into(),
             stopping: watch::Sender::new(false),
+            lease: ArcSwapOption::empty(),
         };
         leadership.set(Lead::Loading);
         leadership
@@ -63,11 +66,25 @@ impl Leadership {
     }
 
     pub fn now(&self) -> Lead {
-        self.now.borrow().clone()
+        match &*self.now.borrow() {
+            Lead::Us { .. } if !self.is_certain() => {
+                Lead::Nobody("the session of this instance is over".into())
+            }
+            lead => lead.clone(),
+        }
     }
 
     pub fn is_ours(&self) -> bool {
-        matches!(*self.now.borrow(), Lead::Us { .. })
+        matches!(*self.now.borrow(), Lead::Us { .. }) && self.is_certain()
+    }
+
+    /// From now on leading holds only while `holds` says so.
+    pub fn set_lease(&self, holds: impl Fn() -> bool + Send + Sync + 'static) {
+        self.lease.store(Some(Arc::new(Box::new(holds))));
+    }
+
+    fn is_certain(&self) -> bool {
+        self.lease.load().as_ref().is_none_or(|it| it())
     }
 
     /// Zero unless we lead.
@@ -100,9 +117,9 @@ impl Leadership {
     /// clients away.
     pub(crate) async fn place(&self) -> Place {
         match &*self.now.borrow() {
-            Lead::Us { .. } => return Place::Here,
+            Lead::Us { .. } if self.is_certain() => return Place::Here,
             Lead::Other(leader) => return Place::Leader(leader.clone()),
-            Lead::Loading | Lead::Nobody(_) => {}
+            Lead::Us { .. } | Lead::Loading | Lead::Nobody(_) => {}
         }
         let mut now = self.now.subscribe();
         let elected = now.wait_for(|it| !matches!(it, Lead::Nobody(_)));
@@ -113,7 +130,7 @@ impl Leadership {
         }
         let settled = now.wait_for(|it| !matches!(it, Lead::Loading));
         let _ = tokio::time::timeout(LOADING_WAIT, settled).await;
-        match &*self.now.borrow() {
+        match &self.now() {
             Lead::Us { .. } => Place::Here,
             Lead::Other(leader) => Place::Leader(leader.clone()),
             Lead::Loading => Place::Nowhere("The server is starting: its state is being loaded".to_owned()),

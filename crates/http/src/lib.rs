@@ -128,6 +128,15 @@ pub trait Logging: Send + Sync {
     fn set(&self, logger: &str, level: &str, time: Option<Duration>) -> Result<(), String>;
 }
 
+/// Asked of the next leader by whoever makes this one step down: paths of files.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Errand {
+    /// Where to save the state before anything else.
+    pub backup: Option<String>,
+    /// Which saved state to begin with.
+    pub restore: Option<String>,
+}
+
 /// Everything that answering needs.
 pub struct Http {
     pub views: Arc<ArcSwap<View>>,
@@ -140,6 +149,8 @@ pub struct Http {
     pub logging: Box<dyn Logging>,
     /// Gives the leadership up, gracefully.
     pub abdicate: Box<dyn Fn() + Send + Sync>,
+    /// What the next leader is asked to do first. Set before `abdicate` is called.
+    pub errand: std::sync::Mutex<Option<Errand>>,
     /// Set before anything is served, if events are posted at all.
     pub callbacks: OnceLock<Arc<Callbacks>>,
     apps: AppsCache,
@@ -180,6 +191,7 @@ impl Http {
             logging,
             abdicate,
             explain: Box::new(|_, _, _, _| None),
+            errand: std::sync::Mutex::new(None),
             callbacks: OnceLock::new(),
             apps: AppsCache::default(),
             singles: SinglesCache::default(),

@@ -8,11 +8,11 @@ use marathon_api::json::Json;
 use marathon_api::{about, error};
 use marathon_model::command::Violation;
 
-use crate::Http;
 use crate::answer::Ask;
 use crate::lead::Lead;
 use crate::reply::{HTML, Out};
 use crate::route::Verb;
+use crate::{Errand, Http};
 
 pub const HEALTH_PATH: &str = "/v2/leader/health";
 
@@ -57,10 +57,23 @@ pub fn leader(http: &Http, ask: &Ask, verb: Verb) -> Out {
     if verb == Verb::Get {
         return Out::json(about::leader(&http.settings.advertised));
     }
-    if ["backup", "restore"].iter().any(|it| ask.query.get(it).is_some()) {
-        let text =
-            "backup and restore come with a later release of this server; stop it and copy its data_dir";
-        return Out::message(StatusCode::UNPROCESSABLE_ENTITY, text);
+    let file = |name: &str| match ask.query.get(name) {
+        None => Ok(None),
+        Some(uri) => match uri.strip_prefix("file://").unwrap_or(uri) {
+            path if path.starts_with('/') && !path.ends_with('/') => Ok(Some(path.to_owned())),
+            _ => {
+                let text =
+                    format!("{name} must be a file of the machine that leads next, as file:///path: {uri}");
+                Err(Out::message(StatusCode::UNPROCESSABLE_ENTITY, text))
+            }
+        },
+    };
+    let errand = match (file("backup"), file("restore")) {
+        (Ok(backup), Ok(restore)) => Errand { backup, restore },
+        (Err(out), _) | (_, Err(out)) => return out,
+    };
+    if errand != Errand::default() {
+        *http.errand.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(errand);
     }
     (http.abdicate)();
     Out::json(about::abdicated()).closing()

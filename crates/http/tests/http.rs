@@ -729,7 +729,7 @@ async fn changes_that_never_reach_the_loop() {
             200,
             r#""durationSeconds":3"#,
         ),
-        ("DELETE /v2/leader?backup=file:///x", "", "", 422, "backup"),
+        ("DELETE /v2/leader?backup=s3://b/x", "", "", 422, "backup"),
     ] {
         expect(&server.ask(line, headers, body).await, line, status, part);
     }

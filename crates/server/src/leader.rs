@@ -5,6 +5,7 @@
 //! ```
 //! The engine comes last: by then the state it is compared with is there.
 
+use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 
@@ -12,12 +13,30 @@ use marathon_model::offer::EngineEvent;
 use marathon_probe::Prober;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::election::failure;
 use crate::engine::Engine;
 use crate::exit::{Exit, chain};
-use crate::load::{Loaded, load};
+use crate::load::{Loaded, Opened, load};
 use crate::setup;
 use crate::shell::Shell;
 use crate::term::{EVENTS_MAX, Inbox, Outside, Term};
+
+/// Why a term did not begin.
+#[derive(Debug)]
+pub enum Failure {
+    /// It may go better next time.
+    Passing(String),
+    /// Somebody has to do something about it.
+    Lasting(String),
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Failure::Passing(text) | Failure::Lasting(text) => f.write_str(text),
+        }
+    }
+}
 
 pub struct Leader {
     engine: Arc<OnceLock<Engine>>,
@@ -31,8 +50,8 @@ pub struct Leader {
 
 impl Leader {
     /// Loads the state and begins to decide. From now on everything is answered.
-    pub fn begin(shell: &Shell) -> Result<Leader, String> {
-        let Loaded { store, core, first } = load(&shell.config, shell.clock)?;
+    pub fn begin(shell: &Shell, opened: Opened) -> Result<Leader, Failure> {
+        let Loaded { store, core, first } = load(&shell.config, shell.clock, opened)?;
         shell.hub.begin_at(core.view().events_begin);
         let (engine_sender, engine_inbox) = mpsc::channel(EVENTS_MAX);
         let (probe_sender, probe_inbox) = mpsc::channel(EVENTS_MAX);
@@ -55,7 +74,7 @@ impl Leader {
         };
         let (loop_ended, loop_end) = oneshot::channel::<Exit>();
         let mut term = Term::new(core, store, shell.clock, outside);
-        term.begin(first).map_err(|error| chain(&error))?;
+        term.begin(first).map_err(|error| failure(&error))?;
         let thread = std::thread::Builder::new().name("loop".to_owned()).spawn(move || {
             let exit = match term.run(inbox) {
                 Ok(()) => Exit::Ok,
@@ -69,7 +88,8 @@ impl Leader {
             };
             let _ = loop_ended.send(exit);
         });
-        let thread = thread.map_err(|error| format!("cannot start the thread that decides: {error}"))?;
+        let thread = thread
+            .map_err(|error| Failure::Passing(format!("cannot start the thread that decides: {error}")))?;
         shell.http.set_ready();
         Ok(Leader {
             engine,

@@ -4,14 +4,20 @@ use std::os::unix::fs::DirBuilderExt;
 
 use marathon_core::Core;
 use marathon_flags::{Config, StoreKind};
+use marathon_http::Errand;
 use marathon_model::act::Batch;
 use marathon_model::time::Timestamp;
 use marathon_model::write::Write;
 use marathon_store::{Entry, Options, Pair, Store};
 
+use futures_util::FutureExt;
+
+use crate::election::failure;
+use crate::errand::Board;
 use crate::exit::chain;
+use crate::leader::Failure;
 use crate::term::Clock;
-use crate::{machine, setup};
+use crate::{errand, machine, setup, state};
 
 /// More events than one term ever publishes.
 const EVENT_IDS: u64 = 1 << 36;
@@ -25,20 +31,44 @@ pub struct Loaded {
 }
 
 /// Reads the store and brings the core to life.
-pub fn load(config: &Config, clock: Clock) -> Result<Loaded, String> {
-    let (mut store, pairs) = open(config)?;
-    let loaded = marathon_records::load(pairs)
-        .map_err(|error| format!("cannot read the state in {}: {}", place(config), chain(&error)))?;
+pub fn load(config: &Config, clock: Clock, opened: Opened) -> Result<Loaded, Failure> {
+    let Opened { mut store, mut pairs, errand } = opened;
+    if let Some(errand) = errand {
+        let wanted = errand::carry_out(&errand, pairs.clone());
+        if wanted != pairs {
+            let entries = state::exchange(&pairs, wanted.clone());
+            store.commit(&entries).map_err(|error| failure(&error))?;
+            pairs = wanted;
+        }
+    }
+    let loaded = marathon_records::load(pairs).map_err(|error| {
+        Failure::Lasting(format!("cannot read the state in {}: {}", place(config), chain(&error)))
+    })?;
     let changes = loaded.changes.into_iter().map(|it| Entry { key: it.key, value: it.value });
     let (events_begin, writes) = events_begin(loaded.writes, clock.now().wall);
     let record = marathon_records::encode(&events_begin);
     let changes = changes.chain([Entry { key: record.key, value: record.value }]);
-    store.commit(&changes.collect::<Vec<_>>()).map_err(|error| chain(&error))?;
+    store.commit(&changes.collect::<Vec<_>>()).map_err(|error| failure(&error))?;
     let (core, first) = Core::restore(writes, setup::policy(config), machine::seed(), clock.now());
     Ok(Loaded { store, core, first })
 }
 
-fn open(config: &Config) -> Result<(Store, Vec<Pair>), String> {
+/// A store, what it holds, and what was asked of whoever opens it.
+pub struct Opened {
+    pub store: Store,
+    pub pairs: Vec<Pair>,
+    pub errand: Option<Errand>,
+}
+
+/// The store of an instance that is alone.
+pub fn open(config: &Config) -> Result<Opened, String> {
+    let (store, pairs) = open_store(config)?;
+    // Only reads a file, so it never waits.
+    let errand = Board::folder(&config.data_dir).take().now_or_never().flatten();
+    Ok(Opened { store, pairs, errand })
+}
+
+fn open_store(config: &Config) -> Result<(Store, Vec<Pair>), String> {
     match config.internal_store_backend {
         StoreKind::Memory => Ok((Store::Memory, Vec::new())),
         _ => {
@@ -56,6 +86,7 @@ fn open(config: &Config) -> Result<(Store, Vec<Pair>), String> {
 pub fn place(config: &Config) -> String {
     match config.internal_store_backend {
         StoreKind::Memory => "memory only (lost at exit)".to_owned(),
+        StoreKind::ZooKeeper => config.shown_zk().unwrap_or_default(),
         _ => config.data_dir.display().to_string(),
     }
 }

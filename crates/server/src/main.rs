@@ -1,4 +1,5 @@
-//! `marathon`: the server, and by its first argument also the keeper and the runner of containers.
+//! `marathon`: the server, and by its first argument also the keeper, the runner of containers, and the copier
+//! of states.
 //!
 //! ```text
 //! flags ─► log ─► port ─► HTTP (only /ping yet) ─► store ─► core ─► loop ─► ready ─► engine
@@ -6,15 +7,19 @@
 //! The port is answered as early as possible; what needs the state waits until it is loaded. `shell` lives
 //! as long as the process, `leader` for one term of leadership.
 
+mod election;
 mod engine;
+mod errand;
 mod exit;
 mod leader;
 mod load;
 mod log;
 mod machine;
 mod news;
+mod notify;
 mod setup;
 mod shell;
+mod state;
 mod term;
 
 use std::ffi::OsString;
@@ -24,10 +29,14 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use marathon_flags::{Config, Parsed};
+use marathon_http::Lead;
 use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 
+use election::Election;
+use errand::Board;
 use exit::Exit;
-use leader::Leader;
+use leader::{Failure, Leader};
 use shell::Shell;
 use term::Clock;
 
@@ -43,6 +52,7 @@ fn main() -> ExitCode {
         || arguments.iter().skip(1).map(|it| it.to_string_lossy().into_owned()).collect::<Vec<String>>();
     match arguments.first().and_then(|it| it.to_str()) {
         Some("keeper") => return code(marathon_keeper::main(&rest())),
+        Some("state") => return code(state::main(&rest())),
         Some("docker-run") => return code(marathon_docker::main(&rest())),
         _ => {}
     }
@@ -155,6 +165,16 @@ async fn serve(config: Config, clock: Clock, levels: log::Levels, listener: TcpL
             return Exit::Uncaught;
         }
     };
+    let election = match Election::new(&shell.config) {
+        Ok(election) => election,
+        Err(text) => {
+            tracing::error!("{text}");
+            return Exit::InvalidFlag;
+        }
+    };
+    if election.is_some() {
+        shell.http.leadership.set(Lead::Nobody("this instance has only just started".into()));
+    }
     let (stop_http, http_stopped) = oneshot::channel::<()>();
     let listener = match tokio::net::TcpListener::from_std(listener) {
         Ok(listener) => listener,
@@ -167,10 +187,26 @@ async fn serve(config: Config, clock: Clock, levels: log::Levels, listener: TcpL
         let _ = http_stopped.await;
     }));
 
-    let mut leader = match Leader::begin(&shell) {
+    let Some(election) = election else { return alone(shell, signals, stop_http, serving).await };
+    announce(&shell.config);
+    let exit = election.run(&shell, &mut signals, || drop(stop_http)).await;
+    insist(signals);
+    let _ = tokio::time::timeout(shell.config.graceful_shutdown_timeout, serving).await;
+    exit
+}
+
+/// An instance without others leads for as long as it lives.
+async fn alone(
+    shell: Shell,
+    mut signals: Signals,
+    stop_http: oneshot::Sender<()>,
+    serving: JoinHandle<()>,
+) -> Exit {
+    let begun = load::open(&shell.config).map_err(Failure::Lasting);
+    let mut leader = match begun.and_then(|opened| Leader::begin(&shell, opened)) {
         Ok(leader) => leader,
-        Err(text) => {
-            tracing::error!("{text}");
+        Err(failure) => {
+            tracing::error!("{failure}");
             return Exit::Uncaught;
         }
     };
@@ -201,6 +237,11 @@ async fn serve(config: Config, clock: Clock, levels: log::Levels, listener: TcpL
         End::Abdicated => {
             // The original waits as long, so that the answer gets through.
             tokio::time::sleep(Duration::from_millis(500)).await;
+            if let Some(errand) = shell.take_errand()
+                && let Err(error) = Board::folder(&shell.config.data_dir).leave(&errand).await
+            {
+                tracing::error!(error, "backup and restore could not be passed on to the next start");
+            }
             tracing::info!("leadership was given up");
             Exit::LeadershipEndedGracefully
         }
@@ -210,12 +251,7 @@ async fn serve(config: Config, clock: Clock, levels: log::Levels, listener: TcpL
             Exit::EngineFailed
         }
     };
-    // Whoever asks a second time does not want to wait.
-    tokio::spawn(async move {
-        let name = signals.next().await;
-        tracing::warn!("{name} again: ending at once");
-        std::process::exit(Exit::Ok as i32);
-    });
+    insist(signals);
     // Requests in progress are answered before the loop ends; new ones are not accepted any more.
     let _ = stop_http.send(());
     let _ = tokio::time::timeout(shell.config.graceful_shutdown_timeout, serving).await;
@@ -223,6 +259,15 @@ async fn serve(config: Config, clock: Clock, levels: log::Levels, listener: TcpL
         Exit::Ok => exit,
         failed => failed,
     }
+}
+
+/// Whoever asks a second time does not want to wait.
+fn insist(mut signals: Signals) {
+    tokio::spawn(async move {
+        let name = signals.next().await;
+        tracing::warn!("{name} again: ending at once");
+        std::process::exit(Exit::Ok as i32);
+    });
 }
 
 fn announce(config: &Config) {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use marathon_flags::Config;
-use marathon_http::{Asker, Callbacks, EventHub, Http, Refused};
+use marathon_http::{Asker, Callbacks, Errand, EventHub, Http, Refused};
 use marathon_model::id::SpecId;
 use marathon_model::view::View;
 use tokio::sync::{Notify, mpsc};
@@ -56,6 +56,13 @@ impl Shell {
             http.callbacks.get_or_init(|| callbacks.clone());
         }
         Ok(Shell { config, clock, views, hub, http, callbacks, door, abdicated })
+    }
+}
+
+impl Shell {
+    /// What the next leader shall do, as it was asked for together with stepping down.
+    pub fn take_errand(&self) -> Option<Errand> {
+        self.http.errand.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take()
     }
 }
 

@@ -220,6 +220,9 @@ impl Term {
     fn carry_out(&mut self, batch: Batch) -> Result<(), StoreError> {
         if !batch.writes.is_empty() {
             self.store.commit(&entries(&batch.writes))?;
+        } else if !batch.acts.is_empty() {
+            // What needs no write must not leave either once somebody else may lead.
+            self.store.ensure_ours()?;
         }
         self.publish();
         let now = self.clock.now().tick;

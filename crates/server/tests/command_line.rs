@@ -34,7 +34,6 @@ fn bad_command_lines() {
         (&["--master", "local", "--http_port", "x"], "'x'"),
         (&["--master", "local", "--default_accepted_resource_roles", "prod"], "'prod'"),
         (&["--master", "h:5050"], "--master h:5050"),
-        (&["--master", "local", "--zk", "zk://h:2181/m"], "--zk zk://h:2181/m"),
         (&["--master", "local", "--ssl_keystore_path", "/k", "--ssl_keystore_password", "x"], "HTTPS"),
     ] {
         refused(&[], arguments, 112, part);

@@ -88,6 +88,14 @@ impl Store {
         }
     }
 
+    /// An error if somebody else may have taken the store over: then nothing more may be done in its name.
+    pub fn ensure_ours(&self) -> Result<(), StoreError> {
+        match self {
+            Store::ZooKeeper(store) => store.ensure_ours(),
+            Store::File(_) | Store::Memory => Ok(()),
+        }
+    }
+
     /// Whether the log has grown enough for a snapshot, and none is on its way.
     pub fn wants_snapshot(&mut self) -> bool {
         match self {

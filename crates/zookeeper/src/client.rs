@@ -194,6 +194,11 @@ impl Client {
         self.lease().is_some_and(|it| Instant::now() < it)
     }
 
+    /// Why there is no connection, as far as it is known.
+    pub fn trouble(&self) -> String {
+        self.lease.trouble()
+    }
+
     /// 0 before the first connection.
     pub fn session(&self) -> i64 {
         self.lease.session()

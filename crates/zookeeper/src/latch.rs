@@ -125,7 +125,14 @@ fn tell(standing: &watch::Sender<Standing>, now: Standing) {
 fn unique() -> String {
     let random = |salt: u8| RandomState::new().hash_one((salt, std::time::Instant::now()));
     let (a, b) = (random(0), random(1));
-    format!("{:08x}-{:04x}-4{:03x}-a{:03x}-{:012x}", a >> 32, (a >> 16) & 0xffff, a & 0xfff, b >> 52, b & 0xffff_ffff_ffff)
+    format!(
+        "{:08x}-{:04x}-4{:03x}-a{:03x}-{:012x}",
+        a >> 32,
+        (a >> 16) & 0xffff,
+        a & 0xfff,
+        b >> 52,
+        b & 0xffff_ffff_ffff
+    )
 }
 
 #[cfg(test)]
@@ -135,7 +142,10 @@ mod tests {
     #[test]
     fn the_lowest_number_leads_whatever_stands_before_it() {
         for (names, want) in [
-            (&["_c_f-latch-0000000003", "_c_a-latch-0000000010", "x-0000000007"][..], Some("_c_f-latch-0000000003")),
+            (
+                &["_c_f-latch-0000000003", "_c_a-latch-0000000010", "x-0000000007"][..],
+                Some("_c_f-latch-0000000003"),
+            ),
             (&["junk", "member_1"], None),
             (&[], None),
         ] {

@@ -116,15 +116,20 @@ impl Server {
     }
 
     pub fn start_again(&mut self) {
-        self.child = spawn(&self.dir, &self.arguments);
+        self.begin_again();
         self.wait_up();
+    }
+
+    /// Does not wait for it.
+    pub fn begin_again(&mut self) {
+        self.child = spawn(&self.dir, &self.arguments);
     }
 
     pub fn arguments(&self) -> &[String] {
         &self.arguments
     }
 
-    fn try_request(
+    pub fn try_request(
         &self,
         method: &str,
         path: &str,

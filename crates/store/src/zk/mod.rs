@@ -16,7 +16,7 @@
 //!   there, and nobody else could have put it there.
 //! - Folders stay small: a thousand commits each, and snapshots remove what they cover.
 //!
-//! docs/decisions/0013-zookeeper-store.md weighs this against one node for each record.
+//! docs/decisions/0014-zookeeper-store.md weighs this against one node for each record.
 
 mod load;
 mod node;
@@ -177,6 +177,13 @@ impl ZkStore {
                 self.in_doubt = true;
                 Err(self.failed(fate, cause))
             }
+        }
+    }
+
+    pub fn ensure_ours(&self) -> Result<(), StoreError> {
+        match self.tree.client.is_live() {
+            true => Ok(()),
+            false => Err(self.failed(Fate::NotApplied, Cause::ZooKeeper(Error::Expired))),
         }
     }
 

@@ -1,0 +1,349 @@
+//! Several instances, one leader: from standing for election to a term of leadership, and back.
+//!
+//! ```text
+//! connect ─► stand ─► follow ◄──────────────┐       session over, or lost: connect again
+//!                       └─► load ─► lead ───┘       asked to step down: stand again, behind the others
+//! ```
+//! The process stays alive whatever becomes of its leadership, unlike the original's, which exits and needs
+//! somebody to start it again. Nothing of a term outlives it: `leader` owns all of it.
+//!
+//! Three things keep two leaders from acting at once. The latch says who should lead. The session's lease
+//! ends a term before any server could give the latch to another. And the store refuses every write of
+//! whoever does not hold it any more.
+
+use std::time::Duration;
+
+use marathon_flags::Config;
+use marathon_http::Lead;
+use marathon_store::{Cause, Store, StoreError, ZkOptions, ZkStore};
+use marathon_zookeeper::latch::{self, Standing};
+use marathon_zookeeper::{Client, Error, Options, State, ZkUrl};
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
+
+use crate::Signals;
+use crate::errand::Board;
+use crate::exit::{Exit, chain};
+use crate::leader::{Failure, Leader};
+use crate::load::Opened;
+use crate::notify::Notify;
+use crate::shell::Shell;
+
+/// After a term that could not begin, or that failed.
+const PAUSE_MIN: Duration = Duration::from_millis(500);
+const PAUSE_MAX: Duration = Duration::from_secs(16);
+/// So that the answer to `DELETE /v2/leader` gets through; the original waits as long.
+const FAREWELL: Duration = Duration::from_millis(500);
+
+pub struct Election {
+    options: Options,
+    store: ZkOptions,
+    /// `None` with `--disable_ha`: who alone is there need not be elected.
+    folder: Option<String>,
+    notify: Notify,
+}
+
+/// What ended a session, or a term in it.
+enum End {
+    Signal(&'static str),
+    /// With all that it held.
+    Over,
+    /// Somebody else leads, or nobody.
+    Lost,
+    Abdicated,
+    /// It may go better next time.
+    Faulty,
+    Exit(Exit),
+}
+
+impl Election {
+    /// `None` without `--zk`.
+    pub fn new(config: &Config) -> Result<Option<Election>, String> {
+        let Some(options) = options(config)? else { return Ok(None) };
+        let folder = config.ha.then(|| format!("{}/leader-curator", options.url.path));
+        let notify = Notify::new(config.leader_notify.clone());
+        Ok(Some(Election { options, store: store_options(config), folder, notify }))
+    }
+
+    /// Stands for election until told to end. `stop_http` takes no more connections.
+    pub async fn run(self, shell: &Shell, signals: &mut Signals, stop_http: impl FnOnce()) -> Exit {
+        let own = shell.http.leadership.own().clone();
+        let mut pause = PAUSE_MIN;
+        let end = loop {
+            let client = Client::connect(&self.options);
+            let (sender, standing) = watch::channel(Standing::Unknown);
+            let stands = Stands(self.stand(client.clone(), own.to_string(), sender).abort_handle());
+            let mut led = false;
+            let end = self.session(shell, &client, standing, signals, &mut led).await;
+            if let End::Signal(name) = end {
+                tracing::info!("{name}: stopping; another instance takes over");
+            }
+            // What is held is let go at once, so that others need not wait for the session to run out.
+            let _ = tokio::time::timeout(Duration::from_secs(2), client.close()).await;
+            drop(stands);
+            if led {
+                pause = PAUSE_MIN;
+            }
+            match end {
+                End::Signal(_) => break Exit::Ok,
+                End::Exit(exit) => break exit,
+                End::Faulty => {
+                    tokio::select! {
+                        () = tokio::time::sleep(pause) => {}
+                        _ = signals.next() => break Exit::Ok,
+                    }
+                    pause = (pause * 2).min(PAUSE_MAX);
+                }
+                End::Over | End::Lost | End::Abdicated => {}
+            }
+        };
+        stop_http();
+        end
+    }
+
+    fn stand(
+        &self,
+        client: Client,
+        own: String,
+        standing: watch::Sender<Standing>,
+    ) -> tokio::task::JoinHandle<()> {
+        let folder = self.folder.clone();
+        tokio::spawn(async move {
+            match folder {
+                Some(folder) => {
+                    let error = latch::stand(&client, &folder, &own, &standing).await;
+                    match error {
+                        Error::Closed | Error::Expired => {}
+                        error => tracing::error!(folder, %error, "cannot stand for election; trying again"),
+                    }
+                }
+                None => {
+                    let mut state = client.state();
+                    if state.wait_for(|it| *it == State::Connected).await.is_ok() {
+                        standing.send_replace(Standing::Leading);
+                        client.over().await;
+                    }
+                }
+            }
+        })
+    }
+
+    /// Follows and leads for as long as the session lasts.
+    async fn session(
+        &self,
+        shell: &Shell,
+        client: &Client,
+        mut standing: watch::Receiver<Standing>,
+        signals: &mut Signals,
+        led: &mut bool,
+    ) -> End {
+        let mut connection = client.state();
+        loop {
+            let now = standing.borrow_and_update().clone();
+            let lead = match now {
+                Standing::Leading => match self.lead(shell, client, &mut standing, signals, led).await {
+                    End::Lost => continue,
+                    end => return end,
+                },
+                Standing::Following(leader) if *leader == **shell.http.leadership.own() => {
+                    Lead::Nobody("an earlier session of this instance has not run out yet".into())
+                }
+                Standing::Following(leader) => Lead::Other(leader.into()),
+                Standing::Unknown => Lead::Nobody(self.why_nobody(client).into()),
+            };
+            say(shell, &lead);
+            shell.http.leadership.set(lead);
+            tokio::select! {
+                changed = standing.changed() => if changed.is_err() {
+                    // Whoever stood for us gave up.
+                    return if client.is_live() { End::Faulty } else { End::Over };
+                },
+                Ok(()) = connection.changed() => {}
+                () = tokio::time::sleep(Duration::from_secs(1)), if *standing.borrow() == Standing::Unknown => {}
+                _ = client.over() => return End::Over,
+                name = signals.next() => return End::Signal(name),
+            }
+        }
+    }
+
+    fn why_nobody(&self, client: &Client) -> String {
+        let state = *client.state().borrow();
+        match state {
+            State::Connected => "the election is not decided yet".to_owned(),
+            _ => format!("ZooKeeper cannot be reached ({})", client.trouble()),
+        }
+    }
+
+    /// One term, from the stored state to the last answer.
+    async fn lead(
+        &self,
+        shell: &Shell,
+        client: &Client,
+        standing: &mut watch::Receiver<Standing>,
+        signals: &mut Signals,
+        led: &mut bool,
+    ) -> End {
+        shell.http.leadership.set(Lead::Loading);
+        // Asked of the term before this one.
+        let _ = tokio::time::timeout(Duration::ZERO, shell.abdicated.notified()).await;
+        let began = std::time::Instant::now();
+        let lease = client.clone();
+        shell.http.leadership.set_lease(move || lease.is_live());
+        // Loading and the first commit wait for ZooKeeper, and the core takes its time too.
+        let begun = tokio::task::block_in_place(|| {
+            let opened = self.open(client, shell.http.leadership.own());
+            opened.and_then(|opened| Leader::begin(shell, opened))
+        });
+        let mut leader = match begun {
+            Ok(leader) => leader,
+            Err(failure) => return self.failed(shell, failure),
+        };
+        *led = true;
+        tracing::info!(took = ?began.elapsed(), "this instance leads");
+        self.notify.tell(true, shell.http.leadership.own());
+        let end = tokio::select! {
+            end = supervise(shell, client, &mut leader, standing) => end,
+            name = signals.next() => End::Signal(name),
+        };
+        // From here on requests go elsewhere, whatever the end of the term still takes.
+        let why = match &end {
+            End::Signal(_) | End::Abdicated => "the leadership is being handed over".to_owned(),
+            End::Faulty => "the state could not be stored".to_owned(),
+            _ => self.why_nobody(client),
+        };
+        let handed_over = matches!(end, End::Signal(_) | End::Abdicated);
+        if !handed_over {
+            shell.http.step_down(Lead::Nobody(why.clone().into()));
+        }
+        let stopped = leader.stop().await;
+        if matches!(end, End::Abdicated)
+            && let Some(errand) = shell.take_errand()
+            && let Err(error) = self.board(client).leave(&errand).await
+        {
+            tracing::error!(error, "backup and restore could not be passed on to the next leader");
+        }
+        // What was asked before a hand-over is answered as by a leader.
+        if handed_over {
+            shell.http.step_down(Lead::Nobody(why.into()));
+        }
+        self.notify.tell(false, shell.http.leadership.own());
+        tracing::info!(after = ?began.elapsed(), "this instance leads no longer");
+        match (end, stopped) {
+            (End::Lost, _) if !client.is_live() => End::Over,
+            (end @ (End::Signal(_) | End::Exit(_)), _) => end,
+            (End::Abdicated, Exit::Ok) => End::Abdicated,
+            (_, Exit::Uncaught) => End::Faulty,
+            (end, _) => end,
+        }
+    }
+
+    fn open(&self, client: &Client, own: &str) -> Result<Opened, Failure> {
+        let path = &self.options.url.path;
+        let opened = ZkStore::open(client.clone(), Handle::current(), path, own, self.store.clone());
+        let (store, pairs) = opened.map_err(|error| failure(&error))?;
+        let errand = Handle::current().block_on(self.board(client).take());
+        Ok(Opened { store: Store::ZooKeeper(Box::new(store)), pairs, errand })
+    }
+
+    fn board(&self, client: &Client) -> Board {
+        Board::zookeeper(client, &self.options.url.path)
+    }
+
+    fn failed(&self, shell: &Shell, failure: Failure) -> End {
+        let (text, end) = match failure {
+            Failure::Passing(text) => (text, End::Faulty),
+            Failure::Lasting(text) => (text, End::Exit(Exit::Uncaught)),
+        };
+        tracing::error!("cannot lead: {text}");
+        shell.http.step_down(Lead::Nobody("the state could not be loaded; the log says why".into()));
+        end
+    }
+}
+
+/// What another attempt may mend is told from what needs a person.
+pub fn failure(error: &StoreError) -> Failure {
+    match &error.cause {
+        Cause::ZooKeeper(Error::NoAuth | Error::AuthFailed) => Failure::Lasting(chain(error)),
+        Cause::ZooKeeper(_) | Cause::Fenced | Cause::InDoubt => Failure::Passing(chain(error)),
+        _ => Failure::Lasting(chain(error)),
+    }
+}
+
+/// Until the term has to end.
+async fn supervise(
+    shell: &Shell,
+    client: &Client,
+    leader: &mut Leader,
+    standing: &mut watch::Receiver<Standing>,
+) -> End {
+    let lost = async {
+        tokio::select! {
+            _ = standing.wait_for(|it| *it != Standing::Leading) => {}
+            _ = client.over() => {}
+        }
+        End::Lost
+    };
+    let abdicated = async {
+        shell.abdicated.notified().await;
+        tokio::time::sleep(FAREWELL).await;
+        End::Abdicated
+    };
+    let works = async {
+        // An engine that does not start does so nowhere, and whoever supervises us shall see it.
+        if let Err(text) = leader.connect(shell).await {
+            tracing::error!("{text}");
+            return End::Exit(Exit::EngineFailed);
+        }
+        leader.failed().await;
+        End::Faulty
+    };
+    tokio::select! {
+        end = lost => end,
+        end = abdicated => end,
+        end = works => end,
+    }
+}
+
+/// Ends the candidacy when dropped.
+struct Stands(AbortHandle);
+
+impl Drop for Stands {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// One line for each change, not for each look.
+fn say(shell: &Shell, lead: &Lead) {
+    match (shell.http.leadership.now(), lead) {
+        (Lead::Other(before), Lead::Other(leader)) if before == *leader => {}
+        (_, Lead::Other(leader)) => tracing::info!(%leader, "following the leader"),
+        (Lead::Nobody(before), Lead::Nobody(why)) if before == *why => {}
+        (_, Lead::Nobody(why)) => tracing::warn!("nobody leads: {why}"),
+        _ => {}
+    }
+}
+
+pub fn options(config: &Config) -> Result<Option<Options>, String> {
+    let Some(url) = &config.zk else { return Ok(None) };
+    let url = ZkUrl::parse(url).map_err(|error| format!("--zk: {error}"))?;
+    Ok(Some(Options {
+        url,
+        session_timeout: config.zk_session_timeout,
+        connection_timeout: config.zk_connection_timeout,
+        request_timeout: config.zk_timeout,
+        window: config.zk_max_concurrency.max(1),
+    }))
+}
+
+pub fn store_options(config: &Config) -> ZkOptions {
+    ZkOptions {
+        max_node_size: config.zk_max_node_size,
+        compression: config.zk_compression.then_some(config.zk_compression_threshold),
+        retries: u32::try_from(config.zk_operation_max_retries).unwrap_or(u32::MAX),
+        retry_pause: config.zk_operation_base_retry_sleep,
+        timeout: config.zk_timeout,
+        ..ZkOptions::default()
+    }
+}
