@@ -62,8 +62,7 @@ impl Wire {
 /// A direction that is cut holds back what comes, as a network that drops packets makes a connection do.
 fn pump(mut from: TcpStream, mut to: TcpStream, state: &AtomicU8, cut: u8) {
     let mut buffer = [0; 16 << 10];
-    loop {
-        let Ok(read @ 1..) = from.read(&mut buffer) else { break };
+    while let Ok(read @ 1..) = from.read(&mut buffer) {
         while state.load(Ordering::Relaxed) & cut != 0 {
             std::thread::sleep(Duration::from_millis(5));
         }
