@@ -181,6 +181,57 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v2/tasks/{task_id}/files": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What is in the sandbox of a task */
+        get: operations["listFiles"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v2/tasks/{task_id}/files/read": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A piece of a file of a task, such as its log */
+        get: operations["readFile"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v2/tasks/{task_id}/files/download": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A whole file of a task */
+        get: operations["downloadFile"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v2/groups": {
         parameters: {
             query?: never;
@@ -537,6 +588,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v2/agents": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The agents, what is used and free there, and what runs where
+         * @description As far as this server knows them: an agent is known once it has offered something since the engine connected, or runs an instance. What other frameworks use is not known.
+         */
+        get: operations["listAgents"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v2/queue": {
         parameters: {
             query?: never;
@@ -643,6 +714,26 @@ export interface paths {
         post?: never;
         /** Make the leader step down */
         delete: operations["abdicate"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v2/leader/health": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Whether this very instance leads
+         * @description For load balancers: never passed on to the leader, needs no credentials and does not count as a request in progress.
+         */
+        get: operations["getLeaderHealth"];
+        put?: never;
+        post?: never;
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -860,6 +951,96 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        Agent: {
+            id: string;
+            hostname: string;
+            region?: string;
+            zone?: string;
+            attributes: {
+                [key: string]: string;
+            };
+            lastOfferAt?: components["schemas"]["Timestamp"];
+            /** @description Planned maintenance. */
+            unavailability?: {
+                start: components["schemas"]["Timestamp"];
+                durationSeconds?: number;
+            };
+            /** @description What it offered last, less what was started and plus what has ended there since. Absent while it has offered nothing. */
+            free?: components["schemas"]["AgentResources"];
+            /** @description What the instances of this server have there. */
+            used: components["schemas"]["AgentResources"];
+            instances: number;
+            apps: {
+                id: components["schemas"]["PathId"];
+                /** @enum {string} */
+                kind: "app" | "pod";
+                instances: number;
+                running: number;
+                healthy: number;
+                unhealthy: number;
+                used: components["schemas"]["AgentResources"];
+            }[];
+        };
+        AgentResources: {
+            cpus: number;
+            /** @description MiB. */
+            mem: number;
+            /** @description MiB. */
+            disk: number;
+            gpus: number;
+            /** @description How many. */
+            ports?: number;
+        };
+        LeaderHealth: {
+            /** @description Whether this instance leads and has its state. */
+            leader: boolean;
+            /**
+             * @description `host:port` of the leader.
+             * @example host:8080
+             */
+            address: string | null;
+            /** @description Why it is not this instance. */
+            message?: string;
+        };
+        FileListing: {
+            task: string;
+            /** @description Relative to the sandbox. */
+            path: string;
+            /** @description There are more. */
+            truncated: boolean;
+            entries: components["schemas"]["FileEntry"][];
+        };
+        FileEntry: {
+            name: string;
+            /** @description What the other calls take. */
+            path: string;
+            directory: boolean;
+            size: number;
+            /** @description Seconds since 1970. */
+            mtime: number;
+            /** @description As `ls -l` writes it. */
+            mode: string;
+            nlink: number;
+            /** @description The owner by name, or a number. */
+            uid: string;
+            gid: string;
+            /** @description Where a link leads, as it is written. */
+            link?: string;
+        };
+        FilePiece: {
+            data: string;
+            /** @description Where the data begins, in bytes. */
+            offset: number;
+            /** @description Where to go on. */
+            next: number;
+            size: number;
+            /** @description Names the file, whatever it is called later. */
+            file: string | null;
+            /** @description This is the beginning of another file than that before. */
+            restarted: boolean;
+            /** @description The task has ended. */
+            ended: boolean;
+        };
         /**
          * Format: date-time
          * @description UTC, always three digits after the point.
@@ -2027,8 +2208,19 @@ export interface components {
                 "text/plain": string;
             };
         };
+        /** @description The agent of the task did not answer in time. */
+        E504: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["Error"];
+            };
+        };
     };
     parameters: {
+        /** @description Of a task, of a container of a pod, or of an instance. */
+        taskOfFiles: string;
         /** @description Override running deployments that hold the same apps: they end where they are. */
         force: boolean;
         /** @description Answer 200 with what would happen (a Preview); store nothing. */
@@ -2787,6 +2979,135 @@ export interface operations {
             422: components["responses"]["E422"];
             500: components["responses"]["E500"];
             503: components["responses"]["E503"];
+        };
+    };
+    listFiles: {
+        parameters: {
+            query?: {
+                /** @description Below the sandbox; absent: the sandbox. */
+                path?: string;
+            };
+            header?: never;
+            path: {
+                /** @description Of a task, of a container of a pod, or of an instance. */
+                task_id: components["parameters"]["taskOfFiles"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A folder. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FileListing"];
+                };
+            };
+            400: components["responses"]["E400"];
+            401: components["responses"]["E401"];
+            403: components["responses"]["E403"];
+            404: components["responses"]["E404"];
+            406: components["responses"]["E406"];
+            503: components["responses"]["E503"];
+            504: components["responses"]["E504"];
+        };
+    };
+    readFile: {
+        parameters: {
+            query: {
+                /** @description Below the sandbox, such as `stdout`. */
+                path: string;
+                /** @description The first byte; -1: no data, but where the file ends. */
+                offset?: number;
+                /** @description As many bytes at most; more than 65536 are never given. */
+                length?: number;
+                /** @description `file` of the answer before: goes on in that file, wherever it has moved. */
+                file?: string;
+                /** @description Seconds to wait for something new, at most 8. */
+                wait?: number;
+            };
+            header?: never;
+            path: {
+                /** @description Of a task, of a container of a pod, or of an instance. */
+                task_id: components["parameters"]["taskOfFiles"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The piece, and where to go on. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FilePiece"];
+                    "application/octet-stream": string;
+                    "text/plain": string;
+                };
+            };
+            400: components["responses"]["E400"];
+            401: components["responses"]["E401"];
+            403: components["responses"]["E403"];
+            404: components["responses"]["E404"];
+            406: components["responses"]["E406"];
+            503: components["responses"]["E503"];
+            504: components["responses"]["E504"];
+        };
+    };
+    downloadFile: {
+        parameters: {
+            query: {
+                /** @description Below the sandbox, such as `stdout`. */
+                path: string;
+            };
+            header?: {
+                /** @description One range of bytes. */
+                Range?: string;
+            };
+            path: {
+                /** @description Of a task, of a container of a pod, or of an instance. */
+                task_id: components["parameters"]["taskOfFiles"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The file. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/octet-stream": string;
+                };
+            };
+            /** @description The range. */
+            206: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/octet-stream": string;
+                };
+            };
+            400: components["responses"]["E400"];
+            401: components["responses"]["E401"];
+            403: components["responses"]["E403"];
+            404: components["responses"]["E404"];
+            /** @description The file ends before the range. */
+            416: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            503: components["responses"]["E503"];
+            504: components["responses"]["E504"];
         };
     };
     getGroupRoot: {
@@ -4090,6 +4411,32 @@ export interface operations {
             503: components["responses"]["E503"];
         };
     };
+    listAgents: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The agents. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        agents: components["schemas"]["Agent"][];
+                    };
+                };
+            };
+            400: components["responses"]["E400"];
+            401: components["responses"]["E401"];
+            406: components["responses"]["E406"];
+            503: components["responses"]["E503"];
+        };
+    };
     getQueue: {
         parameters: {
             query?: {
@@ -4367,6 +4714,36 @@ export interface operations {
             406: components["responses"]["E406"];
             422: components["responses"]["E422"];
             503: components["responses"]["E503"];
+        };
+    };
+    getLeaderHealth: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description This instance leads and has its state. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LeaderHealth"];
+                };
+            };
+            400: components["responses"]["E400"];
+            /** @description It does not; `message` says why, `address` who does, if that is known. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LeaderHealth"];
+                };
+            };
         };
     };
     listPlugins: {

@@ -18,6 +18,7 @@
 //! `error::answer` turns into status and body.
 
 pub mod about;
+pub mod agents;
 pub mod app;
 pub mod apps;
 pub mod cache;

@@ -276,6 +276,7 @@ impl Http {
             Route::DeploymentsFailed => read::deployments_failed(self),
             Route::Deployment(Verb::Get, id) => read::deployment(self, &id),
             Route::Deployment(_, id) => change::cancel(self, ask, &id).await,
+            Route::Agents => read::agents(self),
             Route::Queue => read::queue(self, ask),
             Route::QueueDelay(id) => change::reset_delay(self, ask, &id).await,
             Route::PodsProbe => Out::empty(StatusCode::OK),

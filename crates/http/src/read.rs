@@ -182,6 +182,10 @@ pub fn deployment(http: &Http, id: &str) -> Out {
     settle(found)
 }
 
+pub fn agents(http: &Http) -> Out {
+    Out::json(marathon_api::agents::list(&http.views.load()))
+}
+
 pub fn queue(http: &Http, ask: &Ask) -> Out {
     let with_offers = queue::embeds_offers(ask.query.all("embed"));
     Out::json(queue::list(&http.views.load(), with_offers, now()))

@@ -60,6 +60,7 @@ routes! {
     Deployments "/v2/deployments" [Get];
     DeploymentsFailed "/v2/deployments/failed" [Get];
     Deployment(Verb, String) "/v2/deployments/{deployment_id}" [Get Delete];
+    Agents "/v2/agents" [Get];
     Queue "/v2/queue" [Get];
     QueueDelay(String) "/v2/queue/{app_id}/delay" [Delete];
     Info "/v2/info" [Get];
@@ -220,6 +221,7 @@ fn resource<'a>(segments: &'a [&'a str], slash: bool) -> Option<(Allow, Pick<'a>
         ["v2", "deployments", id] => {
             (Allow(&[Get, Delete]), Box::new(|verb| Route::Deployment(verb, (*id).to_owned())))
         }
+        ["v2", "agents"] => (GET, one(Route::Agents)),
         ["v2", "queue"] => (GET, one(Route::Queue)),
         ["v2", "queue", rest @ .., "delay"] if !rest.is_empty() => {
             (Allow(&[Delete]), one(Route::QueueDelay(rest.join("/"))))
@@ -470,6 +472,7 @@ mod tests {
             ("GET /v2/deployments/x", "Deployment(Get, x)"),
             ("PUT /v2/deployments/x", "405 GET, HEAD, DELETE, OPTIONS"),
             ("GET /v2/deployments/failed", "DeploymentsFailed"),
+            ("GET /v2/agents/", "Agents"),
             ("GET /v2/queue", "Queue"),
             ("DELETE /v2/queue//a/b/delay", "QueueDelay(a/b)"),
             ("DELETE /v2/queue/delay", "404"),

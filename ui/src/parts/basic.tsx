@@ -52,10 +52,11 @@ interface LinkProps {
   children: ComponentChildren;
   class?: string;
   label?: string;
+  current?: boolean;
 }
 
-export function Link({ to, query, children, label, ...rest }: LinkProps) {
-  return <a href={format(to, query)} aria-label={label} class={rest.class}>{children}</a>;
+export function Link({ to, query, children, label, current, ...rest }: LinkProps) {
+  return <a href={format(to, query)} aria-label={label} aria-current={current ? 'page' : undefined} class={rest.class}>{children}</a>;
 }
 
 export function Time({ at }: { at: string | undefined }) {

@@ -6,7 +6,10 @@ import { format, parse, type Place, type Route } from '../lib/route.ts';
 
 export const route = signal<Route>(parse(location.hash));
 window.addEventListener('hashchange', () => {
-  route.value = parse(location.hash);
+  const next = parse(location.hash);
+  // A dialog belongs to the place it was opened at.
+  if (JSON.stringify(next.place) !== JSON.stringify(route.value.place)) closeDialog();
+  route.value = next;
 });
 
 export function go(place: Place, query?: URLSearchParams): void {

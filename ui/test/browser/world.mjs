@@ -60,7 +60,8 @@ export class Server {
 
   async start() {
     this.port ??= await freePort();
-    this.root = `http://127.0.0.1:${this.port}`;
+    this.api = `http://127.0.0.1:${this.port}`;
+    this.root ??= process.env.UI_FROM_DISK ? await this.fromDisk() : this.api;
     const flags = [
       '--master', 'local', '--hostname', '127.0.0.1', '--http_address', '127.0.0.1', '--http_port', String(this.port),
       '--data_dir', this.data, ...this.flags,
@@ -71,10 +72,18 @@ export class Server {
     for (const it of [this.process.stdout, this.process.stderr]) it.on('data', (text) => (this.log = (this.log + text).slice(-20_000)));
     await until('the server is up', async () => {
       if (this.process.exitCode !== null) throw new Error(`it ended: ${this.log}`);
-      const { status } = await fetch(`${this.root}/v2/info`);
+      const { status } = await fetch(`${this.api}/v2/info`);
       return status === 200 || status === 401;
     });
     return this;
+  }
+
+  /** What `npm run build` made, without building the binary anew: for working on the interface. */
+  async fromDisk() {
+    const port = await freePort();
+    this.dev = spawn(process.execPath, [join(root, 'ui/scripts/dev.mjs'), this.api, String(port)], { stdio: 'ignore' });
+    await until('the files are served', async () => (await fetch(`http://127.0.0.1:${port}/ui/`)).ok);
+    return `http://127.0.0.1:${port}`;
   }
 
   async kill(signal = 'SIGKILL') {
@@ -89,7 +98,7 @@ export class Server {
       init.headers['Content-Type'] = 'application/json';
       init.body = JSON.stringify(body);
     }
-    const response = await fetch(this.root + path, init);
+    const response = await fetch(this.api + path, init);
     const text = await response.text();
     if (!response.ok) throw new Error(`${method} ${path}: ${response.status} ${text}`);
     return text === '' ? undefined : JSON.parse(text);
@@ -112,6 +121,7 @@ export class Server {
         await this.kill('SIGTERM');
       }
     } finally {
+      this.dev?.kill();
       rmSync(this.data, { recursive: true, force: true });
     }
   }
