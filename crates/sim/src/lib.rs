@@ -15,6 +15,7 @@ mod check;
 mod client;
 mod cluster;
 mod dice;
+mod foresight;
 mod groups;
 mod kept;
 mod placement;
@@ -45,6 +46,8 @@ pub struct Summary {
     pub steps: u64,
     pub simulated_ms: u64,
     pub launches: u64,
+    /// Previews of the settled world that came true.
+    pub foreseen: u64,
 }
 
 /// A history that broke an invariant.
@@ -77,7 +80,8 @@ pub fn run(history: &History) -> Result<Summary, Box<Violation>> {
     let (sim, found) = tell(history, false);
     match found {
         Ok(()) => {
-            Ok(Summary { steps: sim.steps, simulated_ms: sim.agenda.now, launches: sim.checks.launches })
+            let Sim { steps, foreseen, ref agenda, ref checks, .. } = sim;
+            Ok(Summary { steps, simulated_ms: agenda.now, launches: checks.launches, foreseen })
         }
         // Told again, word for word, with every word written down.
         Err((name, detail)) => {

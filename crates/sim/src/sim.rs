@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use marathon_core_faulty::Core;
 use marathon_model::act::{Act, Batch, Probe, ProbeKind};
-use marathon_model::command::{Refusal, Reply};
+use marathon_model::command::{Command, Refusal, Reply};
 use marathon_model::event::{Event, ProbeCheck, ProbeKey, ProbeOutcome, ProbeResult};
 use marathon_model::id::{FrameworkId, RequestId, SpecId};
 use marathon_model::offer::EngineEvent;
+use marathon_model::preview::Preview;
 use marathon_model::time::{Now, Tick, Timestamp};
 use marathon_model::write::Write;
 
@@ -16,6 +17,7 @@ use crate::check::{Cause, Checks, Found};
 use crate::client::{Client, Wanted};
 use crate::cluster::Cluster;
 use crate::dice::Dice;
+use crate::foresight::{self, Foresight};
 use crate::placement;
 use crate::plan::{AgentPlan, Plan};
 use crate::restart;
@@ -36,6 +38,7 @@ pub struct Sim {
     pub checks: Checks,
     pub healed: bool,
     pub steps: u64,
+    pub foreseen: u64,
     client: Client,
     dice: Dice,
     term: Option<Term>,
@@ -103,6 +106,7 @@ impl Sim {
             checks: Checks::new(plan.policy.master_region.clone()),
             healed: false,
             steps: 0,
+            foreseen: 0,
             client: Client::new(&plan),
             term: None,
             terms: 0,
@@ -265,14 +269,27 @@ impl Sim {
         }
         let gap = self.client.gap(self.plan.client_gap);
         self.agenda.after(gap, Happening::Client);
-        let (command, wanted) = self.client.wish(&self.store);
+        let (command, wanted) = self.wish();
         if self.term.is_none() {
             return Ok(());
         }
+        self.ask_for(command, wanted)
+    }
+
+    pub fn wish(&mut self) -> (Command, BTreeMap<SpecId, Wanted>) {
+        self.client.wish(&self.store)
+    }
+
+    pub fn ask_for(&mut self, command: Command, wanted: BTreeMap<SpecId, Wanted>) -> Found {
         self.requests += 1;
         let from = RequestId(self.requests);
         self.waiting.insert(from, wanted);
         self.step(Event::Asked { from, command })
+    }
+
+    pub fn preview(&self, command: &Command) -> Result<Preview, Refusal> {
+        let Some(term) = &self.term else { return Err(Refusal::Unavailable("no server".into())) };
+        marathon_core_faulty::preview(&term.core.view(), &self.plan.policy, command.clone(), self.now())
     }
 
     /// One event reaches the core.
@@ -286,7 +303,14 @@ impl Sim {
         let Some(term) = &mut self.term else { return Ok(()) };
         self.steps += 1;
         let cause = Cause::of(&event);
+        let foresight = match &event {
+            Event::Asked { from, command } if from.0.is_multiple_of(foresight::EVERY) => {
+                Some(Foresight::of(&term.core, &self.plan.policy, command, now))
+            }
+            _ => None,
+        };
         let batch = term.core.step(event, now);
+        foresight.map_or(Ok(()), |it| it.came_true(&term.core, &batch))?;
         if self.plan.policy.maintenance_mode {
             placement::nothing_starts_in_maintenance(&self.cluster, &batch, now.wall)?;
         }
