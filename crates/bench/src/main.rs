@@ -14,6 +14,7 @@ mod cpu;
 mod fill;
 mod hold;
 mod load;
+mod mesos;
 mod peers;
 mod play;
 mod procs;

@@ -35,13 +35,26 @@ impl Server {
         Ok(server)
     }
 
+    /// Starts with an empty data folder on a Mesos cluster and waits until it is subscribed.
+    pub fn on(place: &Place, master: &str) -> Outcome<Server> {
+        let dir = procs::folder(&place.tmp, "data-")?;
+        let server = Server::launch_with(&place.server, dir, free_port()?, &["--master", master])?;
+        server.await_engine()?;
+        Ok(server)
+    }
+
     /// Starts on whatever the folder holds; returns at once.
     pub fn launch(binary: &Path, dir: PathBuf, port: u16) -> Outcome<Server> {
+        Server::launch_with(binary, dir, port, &["--master", "local", "--local_resources", RESOURCES])
+    }
+
+    fn launch_with(binary: &Path, dir: PathBuf, port: u16, engine: &[&str]) -> Outcome<Server> {
         let log = File::options().create(true).append(true).open(dir.join("server.log"))?;
         let mut command = Command::new(binary);
         command
-            .args(["--master", "local", "--http_address", "127.0.0.1", "--hostname", "localhost"])
-            .args(["--http_port", &port.to_string(), "--local_resources", RESOURCES])
+            .args(engine)
+            .args(["--http_address", "127.0.0.1", "--hostname", "localhost"])
+            .args(["--http_port", &port.to_string()])
             .arg("--data_dir")
             .arg(&dir)
             .stdin(Stdio::null())
@@ -98,6 +111,14 @@ impl Server {
         self.child.wait()?;
         procs::reaped(self.pid);
         Ok((self.binary, self.dir))
+    }
+
+    /// Ends the server and forgets it; a simulated cluster ends by itself.
+    pub fn end(mut self) -> Outcome<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        procs::reaped(self.pid);
+        Ok(())
     }
 
     /// Removes all apps, waits for the ends of their tasks and stops the server. Its keeper goes by itself a

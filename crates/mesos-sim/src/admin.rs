@@ -60,6 +60,7 @@ impl Sim {
             "finish_task" => self.for_task(order, |sim, at| sim.fail_task(at, Exit::Status(0))),
             "kill_task" => self.for_task(order, |sim, at| sim.fail_task(at, Exit::Signal("Killed"))),
             "exceed_disk" => self.for_task(order, Sim::over_disk_quota),
+            "add_agents" => self.add_agents(order),
             "drop_streams" => Ok(self.done(Sim::drop_streams)),
             "rescind_all" => Ok(self.done(Sim::rescind_all)),
             "allocate" => Ok(self.done(|sim| sim.allocate(None))),
@@ -85,6 +86,30 @@ impl Sim {
             "audit" => Ok(self.audit_report()),
             other => Err(format!("there is no order `{other}`")),
         }
+    }
+
+    /// More agents like the last one, or like `resources` says.
+    fn add_agents(&mut self, order: &Value) -> Result<Value, String> {
+        let count = order["count"].as_u64().unwrap_or(1);
+        let given = order["resources"].as_str().map(crate::resources::parse).transpose()?;
+        let last = self.agents.last();
+        let resources = given.or_else(|| last.map(|it| it.total.clone())).ok_or("`resources` is missing")?;
+        let (attributes, domain, port) = match last {
+            Some(it) => (it.attributes.clone(), it.domain.clone(), it.port),
+            None => (Default::default(), None, 5051),
+        };
+        for _ in 0..count {
+            let ip = crate::launch::agent_ip(self.agents.len());
+            self.add_agent(crate::config::AgentShape {
+                hostname: std::net::Ipv4Addr::from(ip).to_string(),
+                ip,
+                port,
+                resources: resources.clone(),
+                attributes: attributes.clone(),
+                domain: domain.clone(),
+            });
+        }
+        Ok(json!({ "agents": self.agents.len() }))
     }
 
     fn set_faults(&mut self, rate: f64) {

@@ -127,6 +127,7 @@ impl Sim {
             }
             Link::Registered => {
                 self.agents[agent].life += 1;
+                self.deliver_launches(agent);
                 self.speak_again(agent);
             }
             Link::Unknown | Link::Recovered | Link::Disconnected | Link::Unreachable(_) => {
@@ -167,6 +168,7 @@ impl Sim {
         it.life += 1;
         let kills = std::mem::take(&mut it.kills);
         self.counters.reregistrations += 1;
+        self.drop_undelivered(agent, was);
         for at in self.agents[agent].tasks.clone() {
             self.learn_task(at, why);
         }
@@ -182,6 +184,21 @@ impl Sim {
         }
         if let Some(drain) = self.agents[agent].drain.clone().filter(|it| !it.done) {
             self.drain_tasks(agent, drain.grace);
+        }
+    }
+
+    /// Tasks of which the agent never heard: a master that still counts on them has it say so.
+    fn drop_undelivered(&mut self, agent: usize, was: Link) {
+        for at in self.agents[agent].tasks.clone() {
+            if self.tasks.get(at).is_none_or(|it| it.undelivered.is_none()) {
+                continue;
+            }
+            if was == Link::Disconnected {
+                let message = "Task launch lost: unknown to the agent".to_owned();
+                self.drop_by_agent(at, TaskStatusReason::REASON_RECONCILIATION, message);
+            } else {
+                self.forget_task(at);
+            }
         }
     }
 
@@ -291,7 +308,7 @@ impl Sim {
         self.release(at);
         let Some(task) = self.tasks.remove(at) else { return };
         if task.run.as_ref().is_some_and(|it| it.real) {
-            self.out.push(crate::sim::Output::Signal { task: at, hard: true });
+            self.out.push(crate::sim::Output::Signal { process: task.pid, hard: true });
         }
         self.agents[task.agent].tasks.retain(|it| *it != at);
         self.frameworks[task.framework].tasks.remove(&task.id);

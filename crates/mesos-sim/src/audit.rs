@@ -47,7 +47,9 @@ impl Sim {
     pub fn audit_report(&self) -> Value {
         let mut running: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         let mut overlapping: BTreeMap<&str, u32> = BTreeMap::new();
-        for (_, task) in self.tasks.iter().filter(|(_, it)| !is_terminal(it.state)) {
+        for (_, task) in
+            self.tasks.iter().filter(|(_, it)| !is_terminal(it.state) && it.undelivered.is_none())
+        {
             running.entry(&self.frameworks[task.framework].id).or_default().push(&task.id);
             *overlapping.entry(instance_of(&task.id)).or_default() += 1;
         }
@@ -68,7 +70,7 @@ impl Sim {
             "launched_twice": twice,
             "instances_with_several_tasks": overlapping,
             "running": running,
-            "running_count": self.tasks.iter().filter(|(_, it)| !is_terminal(it.state)).count(),
+            "running_count": self.tasks.iter().filter(|(_, it)| !is_terminal(it.state) && it.undelivered.is_none()).count(),
         })
     }
 }

@@ -12,7 +12,6 @@ impl Sim {
         self.leader = Some(seat);
         self.announced = Some(seat);
         self.seats[seat].elected = Some(self.now);
-        (self.next_framework, self.next_offer) = (0, 0);
         for agent in 0..self.agents.len() {
             let it = &mut self.agents[agent];
             if matches!(it.link, Link::Recovered | Link::Unknown) {

@@ -8,18 +8,18 @@ use std::time::Duration;
 
 use marathon_mesos_v1::{
     Address, AgentId, AttributeConstraint, AttributeConstraintSelectorPseudoattributeType as Pseudo,
-    CallDecline, Event, EventInverseOffers, EventOffers, EventRescind, EventType, ExecutorId, Filters,
-    FrameworkId, InverseOffer, Offer, OfferId, ResourceAllocationInfo, Url,
+    CallDecline, Event, EventOffers, EventRescind, EventType, ExecutorId, Filters, FrameworkId, Offer,
+    OfferId, ResourceAllocationInfo, Url,
 };
 
 use crate::convert::write;
 use crate::resources::Resources;
 use crate::sim::Sim;
-use crate::state::{Agent, Filter, Framework, InverseOffer as HeldInverse, Offer as Held, Shares};
+use crate::state::{Agent, Filter, Framework, Offer as Held, Shares};
 use crate::time::Timer;
 
-const DEFAULT_REFUSAL: f64 = 5.0;
-const LONGEST_REFUSAL: f64 = 365.0 * 86400.0;
+pub(crate) const DEFAULT_REFUSAL: f64 = 5.0;
+pub(crate) const LONGEST_REFUSAL: f64 = 365.0 * 86400.0;
 
 impl Sim {
     /// One allocation run, over one agent or all.
@@ -180,7 +180,7 @@ impl Sim {
         if let Some(timeout) = self.config.offer_timeout {
             self.timers.add(now.plus(timeout), Timer::OfferTimeout { offer: number });
         }
-        self.offers.insert(number, Held { framework, agent, role: role.clone(), resources });
+        self.offers.insert(number, Held { framework, agent, role: role.clone(), resources, made: now });
         self.offer_message(number)
     }
 
@@ -324,78 +324,6 @@ impl Sim {
             self.clear_filters(framework, Some(role));
         }
         self.allocate(None);
-    }
-
-    /// Inverse offers: asks frameworks to leave agents that go into maintenance.
-    fn invert(&mut self, only: Option<usize>) {
-        if self.schedule.get("windows").is_none() {
-            return;
-        }
-        let agents: Vec<usize> =
-            (0..self.agents.len()).filter(|it| only.is_none_or(|only| only == *it)).collect();
-        for agent in agents {
-            let Some(unavailability) = self.agents[agent].unavailability.clone() else { continue };
-            let mut there: Vec<usize> = self.agents[agent]
-                .tasks
-                .iter()
-                .filter_map(|it| self.tasks.get(*it))
-                .map(|it| it.framework)
-                .collect();
-            there.extend(self.agents[agent].offers.iter().map(|it| self.offers[it].framework));
-            there.sort_unstable();
-            there.dedup();
-            for framework in there {
-                let outstanding =
-                    self.inverse_offers.values().any(|it| it.framework == framework && it.agent == agent);
-                let held_back =
-                    self.agents[agent].inverse_after.get(&framework).is_some_and(|it| self.now < *it);
-                if outstanding || held_back || !self.frameworks[framework].is_connected() {
-                    continue;
-                }
-                let number = self.next_offer;
-                self.next_offer += 1;
-                self.inverse_offers.insert(number, HeldInverse { framework, agent });
-                let offer = InverseOffer {
-                    id: self.offer_id(number),
-                    url: Some(agent_url(&self.agents[agent])),
-                    framework_id: FrameworkId { value: self.frameworks[framework].id.to_string() },
-                    agent_id: Some(AgentId { value: self.agents[agent].id.to_string() }),
-                    unavailability: unavailability.clone(),
-                    resources: Vec::new(),
-                };
-                let event = Event {
-                    r#type: Some(EventType::INVERSE_OFFERS as i32),
-                    inverse_offers: Some(EventInverseOffers { inverse_offers: vec![offer] }),
-                    ..Event::default()
-                };
-                self.tell(framework, &event);
-            }
-        }
-    }
-
-    pub(crate) fn answer_inverse(
-        &mut self,
-        framework: usize,
-        ids: &[OfferId],
-        accepted: bool,
-        filters: Option<&Filters>,
-    ) {
-        for id in ids {
-            let Some(number) = self.offer_number(id) else { continue };
-            if self.inverse_offers.get(&number).is_none_or(|it| it.framework != framework) {
-                continue;
-            }
-            let Some(held) = self.inverse_offers.remove(&number) else { continue };
-            let seconds = filters
-                .and_then(|it| it.refuse_seconds)
-                .unwrap_or(DEFAULT_REFUSAL)
-                .clamp(0.0, LONGEST_REFUSAL);
-            let now = self.now;
-            let it = &mut self.agents[held.agent];
-            it.answers.retain(|(other, ..)| *other != framework);
-            it.answers.push((framework, accepted, now));
-            it.inverse_after.insert(framework, now.plus(Duration::from_secs_f64(seconds)));
-        }
     }
 }
 

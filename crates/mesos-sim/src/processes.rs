@@ -13,46 +13,46 @@ use tokio::sync::mpsc;
 use crate::script::Exit;
 use crate::sim::Job;
 
-/// The processes that run, by task.
+/// The processes that run, by the numbers that the simulation gave them.
 #[derive(Debug)]
 pub struct Processes {
-    groups: HashMap<usize, Pid>,
-    ends: mpsc::UnboundedSender<(usize, Exit)>,
+    groups: HashMap<u32, Pid>,
+    ends: mpsc::UnboundedSender<(u32, Exit)>,
 }
 
 impl Processes {
     /// The second part tells the end of each process; there is one message per process, so it needs no bound.
-    pub fn new() -> (Processes, mpsc::UnboundedReceiver<(usize, Exit)>) {
+    pub fn new() -> (Processes, mpsc::UnboundedReceiver<(u32, Exit)>) {
         let (ends, ended) = mpsc::unbounded_channel();
         (Processes { groups: HashMap::new(), ends }, ended)
     }
 
-    pub fn start(&mut self, task: usize, job: &Job) {
+    pub fn start(&mut self, process: u32, job: &Job) {
         match spawn(job) {
             Ok(child) => {
                 if let Some(id) = child.id().and_then(|it| i32::try_from(it).ok()) {
-                    self.groups.insert(task, Pid::from_raw(id));
+                    self.groups.insert(process, Pid::from_raw(id));
                 }
                 let ends = self.ends.clone();
                 tokio::spawn(async move {
-                    let _ = ends.send((task, outcome(child).await));
+                    let _ = ends.send((process, outcome(child).await));
                 });
             }
             Err(_) => {
-                let _ = self.ends.send((task, Exit::Status(127)));
+                let _ = self.ends.send((process, Exit::Status(127)));
             }
         }
     }
 
-    pub fn signal(&self, task: usize, hard: bool) {
-        if let Some(group) = self.groups.get(&task) {
+    pub fn signal(&self, process: u32, hard: bool) {
+        if let Some(group) = self.groups.get(&process) {
             // A group that is gone already needs no signal.
             let _ = killpg(*group, if hard { Signal::SIGKILL } else { Signal::SIGTERM });
         }
     }
 
-    pub fn ended(&mut self, task: usize) {
-        if let Some(group) = self.groups.remove(&task) {
+    pub fn ended(&mut self, process: u32) {
+        if let Some(group) = self.groups.remove(&process) {
             let _ = killpg(group, Signal::SIGKILL);
         }
     }

@@ -62,6 +62,7 @@ impl Sim {
             .saying("Reconciliation: Latest task state");
         copy_facts(&mut status, last);
         let framework = task.framework;
+        self.counters.reconciled += 1;
         // Names the executor only when the master knows it: not those of command tasks.
         status.executed = task.executor.is_some();
         let message = self.status_message(task, &status);

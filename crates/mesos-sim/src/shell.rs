@@ -74,9 +74,9 @@ impl Shell {
         tokio::task::spawn_local(async move { this.tick().await });
         let this = shell.clone();
         tokio::task::spawn_local(async move {
-            while let Some((task, exit)) = ended.recv().await {
-                this.processes.borrow_mut().ended(task);
-                this.with(|sim| sim.exited(task, exit));
+            while let Some((process, exit)) = ended.recv().await {
+                this.processes.borrow_mut().ended(process);
+                this.with(|sim| sim.exited(process, exit));
             }
         });
         shell
@@ -147,8 +147,8 @@ impl Shell {
                         let _ = stream.pieces.send(if clean { Piece::End } else { Piece::Break });
                     }
                 }
-                Output::Start { task, job } => self.processes.borrow_mut().start(task, &job),
-                Output::Signal { task, hard } => self.processes.borrow().signal(task, hard),
+                Output::Start { process, job } => self.processes.borrow_mut().start(process, &job),
+                Output::Signal { process, hard } => self.processes.borrow().signal(process, hard),
             }
         }
         for (sender, up) in self.ups.borrow().iter().zip(ups) {
@@ -241,8 +241,9 @@ impl Shell {
             let shell = self.clone();
             async move { Ok::<_, Infallible>(shell.answer(request, seat, local).await) }
         });
+        // A connection for calls may rest as long as it likes.
         let mut http = hyper::server::conn::http1::Builder::new();
-        http.title_case_headers(true).pipeline_flush(true).timer(TokioTimer::new());
+        http.title_case_headers(true).pipeline_flush(true).header_read_timeout(None).timer(TokioTimer::new());
         let connection = http.serve_connection(TokioIo::new(stream), service);
         tokio::select! {
             _ = connection => {}

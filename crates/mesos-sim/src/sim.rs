@@ -40,12 +40,13 @@ pub enum Output {
         conn: Conn,
         clean: bool,
     },
+    /// `process` is a number that is used once.
     Start {
-        task: usize,
+        process: u32,
         job: Box<Job>,
     },
     Signal {
-        task: usize,
+        process: u32,
         hard: bool,
     },
 }
@@ -104,6 +105,8 @@ pub struct Sim {
     pub(crate) next_offer: u64,
     pub(crate) next_operation: u64,
     pub(crate) next_pid: u32,
+    /// Tasks that real processes carry out, by the number of the process.
+    pub(crate) processes: BTreeMap<u32, usize>,
     pub(crate) next_start: usize,
     /// Tells sends and wake-ups of tasks apart; 0 is none.
     pub(crate) serial: u32,
@@ -147,6 +150,7 @@ impl Sim {
             next_offer: 0,
             next_operation: 0,
             next_pid: 1000,
+            processes: BTreeMap::new(),
             next_start: 0,
             serial: 0,
             schedule: serde_json::json!({}),

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use marathon_mesos_v1::{
     Attribute, CheckInfo, CheckStatusInfo, Codec, DomainInfo, FrameworkInfo, FrameworkInfoCapabilityType,
-    HealthCheck, OfferConstraints, OfferOperation, OperationState, TaskState, TaskStatusReason,
+    HealthCheck, OfferConstraints, OfferOperation, OperationState, TaskInfo, TaskState, TaskStatusReason,
     TaskStatusSource, Unavailability,
 };
 
@@ -231,6 +231,7 @@ pub struct Offer {
     pub agent: usize,
     pub role: Arc<str>,
     pub resources: Resources,
+    pub made: Time,
 }
 
 #[derive(Debug)]
@@ -401,6 +402,8 @@ pub struct Task {
     /// Its resources are free again.
     pub released: bool,
     pub run: Option<Box<Run>>,
+    /// The launch did not get through to the agent.
+    pub undelivered: Option<Box<TaskInfo>>,
 }
 
 #[derive(Debug)]

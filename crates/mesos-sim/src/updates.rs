@@ -161,7 +161,7 @@ impl Sim {
         self.release(at);
         let Some(mut task) = self.tasks.remove(at) else { return };
         if task.run.as_ref().is_some_and(|it| it.real) && !is_terminal(task.state) {
-            self.out.push(crate::sim::Output::Signal { task: at, hard: true });
+            self.out.push(crate::sim::Output::Signal { process: task.pid, hard: true });
         }
         task.run = None;
         task.queue.clear();

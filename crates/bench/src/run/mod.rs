@@ -8,6 +8,7 @@ mod events;
 mod explain;
 mod footprint;
 mod health;
+mod mesos;
 mod plan;
 mod put;
 mod respawn;
@@ -24,7 +25,7 @@ use crate::{Outcome, Place};
 
 pub type Bench = fn(&Place) -> Outcome<Report>;
 
-pub const BENCHES: [(&str, Bench); 14] = [
+pub const BENCHES: [(&str, Bench); 19] = [
     ("local-start", start::run),
     ("local-respawn", respawn::run),
     ("local-adopt", adopt::run),
@@ -39,6 +40,11 @@ pub const BENCHES: [(&str, Bench); 14] = [
     ("deploy-800", deploy::run),
     ("churn", churn::run),
     ("plan-10k", plan::run),
+    ("mesos-scale", mesos::scale),
+    ("mesos-million", mesos::million),
+    ("mesos-idle", mesos::idle),
+    ("mesos-reconnect", mesos::reconnect),
+    ("decide", mesos::decide),
 ];
 
 /// Tasks that are there while something else is measured, or that are started.
