@@ -24,6 +24,8 @@ createServer((asked, answer) => {
     const on = request({ host: target.hostname, port: target.port, path: asked.url, method: asked.method, headers }, (got) => {
       answer.writeHead(got.statusCode, got.headers);
       got.pipe(answer);
+      // A server that dies in the middle of an answer: so does the answer.
+      got.on('close', () => got.complete || answer.destroy());
     });
     on.on('error', () => answer.writeHead(502).end());
     answer.on('close', () => on.destroy());

@@ -1,6 +1,7 @@
 //! Chores of this repository: `cargo xtask ci | tidy | flags`.
 
 mod tidy;
+mod web;
 
 use std::process::{Command, ExitCode};
 
@@ -28,10 +29,16 @@ fn main() -> ExitCode {
 fn ci() -> Result<(), String> {
     tidy::check(std::path::Path::new(".")).map_err(|findings| findings.join("\n"))?;
     cargo("format", &["fmt", "--all", "--check"], &[])?;
+    // Before anything is compiled: what it builds goes into the binary.
+    let interface = web::build()?;
     cargo("lints", &["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"], &[])?;
     let doc = ["doc", "--workspace", "--no-deps", "--locked", "--document-private-items"];
     cargo("documentation", &doc, &[("RUSTDOCFLAGS", "-D warnings")])?;
     cargo("tests", &["test", "--workspace", "--locked"], &[])?;
+    if interface {
+        cargo("server", &["build", "--locked", "-p", "marathon-server"], &[])?;
+        web::browse()?;
+    }
     // Of the workspace as a whole, as the tests are: for one package alone the libraries below it might have other
     // features, and be built once more.
     let sim = ["run", "--locked", "--bin", "sim", "--", "--seeds", SIM_SEEDS];

@@ -50,7 +50,7 @@ export function PodsPage() {
         </Empty>
       )}
       {list.length > 0 && (
-        <div class="panel flush scroll-x" tabIndex={0} role="region" aria-label="Pods">
+        <div class="panel flush scroll-x menus" tabIndex={0} role="region" aria-label="Pods">
           <table class="plain">
             <thead><tr><th scope="col">Name</th><th scope="col">Status</th><th scope="col" class="num">Instances</th><th scope="col">Containers</th><th scope="col">Changed</th><th scope="col"><span class="hidden">Actions</span></th></tr></thead>
             <tbody>

@@ -11,6 +11,7 @@ export function Diff({ before, after, left, right }: { before: string; after: st
   return (
     <div class="diff" tabIndex={0} role="region" aria-label={`Differences between ${left} and ${right}`}>
       <table>
+        <colgroup><col class="no" /><col /><col class="no" /><col /></colgroup>
         <thead><tr><th scope="col" colSpan={2}>{left}</th><th scope="col" colSpan={2}>{right}</th></tr></thead>
         <tbody>
           {list.map((row, at) => typeof row === 'number'

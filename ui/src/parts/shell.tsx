@@ -137,9 +137,9 @@ function OneToast({ it }: { it: Toast }) {
   const waits = it.deployment !== undefined && outcome === undefined;
   const bad = it.kind === 'error' || outcome?.ok === false;
   useEffect(() => {
-    // An error stays until it was read.
-    if (waits || bad) return undefined;
-    const timer = setTimeout(() => dismiss(it.id), TOAST_MS);
+    // An error stays until it was read; how a deployment ended can be read elsewhere, too.
+    if (waits || it.kind === 'error') return undefined;
+    const timer = setTimeout(() => dismiss(it.id), bad ? 3 * TOAST_MS : TOAST_MS);
     return () => clearTimeout(timer);
   }, [waits, bad]);
   const kind = bad ? 'error' : outcome?.ok || it.kind === 'ok' ? 'ok' : 'info';

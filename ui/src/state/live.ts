@@ -145,19 +145,18 @@ export async function* stream(asked: Asked): AsyncGenerator<LiveEvent | 'open'> 
   }
 }
 
-/** What the server still remembers (about 8,000 events of all types), oldest first. It is over when the server
- * tells of our own arrival. */
+/** What the server still remembers (about 8,000 events of all types), oldest first; without `types`, of all. It is over
+ * with the first arrival of a reader that the main stream has not told of: ours, or one just before, and from there on
+ * the main stream has them, too. */
 export async function* past(types: readonly string[], signal: AbortSignal): AsyncGenerator<LiveEvent> {
-  const began = Date.now();
+  const known = BigInt(lastId ?? '0');
   const own = new AbortController();
+  const asked = types.length > 0 ? [...types, 'event_stream_attached'] : [];
   try {
-    for await (const event of stream({ after: '0', types: [...types, 'event_stream_attached'], signal: AbortSignal.any([signal, own.signal]) })) {
+    for await (const event of stream({ after: '0', types: asked, signal: AbortSignal.any([signal, own.signal]) })) {
       if (event === 'open' || event.type === 'event_stream_gap') continue;
-      if (event.type === 'event_stream_attached') {
-        if (Date.parse(event.at) >= began - 2_000) return;
-        continue;
-      }
-      yield event;
+      if (event.type === 'event_stream_attached' && BigInt(event.id || '0') > known) return;
+      if (types.length === 0 || types.includes(event.type)) yield event;
     }
   } finally {
     own.abort();

@@ -1,7 +1,7 @@
 // Something a screen reads by itself: read when the screen appears, again when something it depends on changes, never
 // twice at a time, and what was read last stays in sight meanwhile.
 
-import { useSignal, type ReadonlySignal } from '@preact/signals';
+import { useSignal } from '@preact/signals';
 import { useEffect, useRef } from 'preact/hooks';
 import { ApiError, call, wordsOf } from './api.ts';
 
@@ -38,7 +38,7 @@ export function useResource<T>(path: string | undefined, depends: readonly unkno
         state.value = { path: now, data: old, error: wordsOf(error), status: error instanceof ApiError ? error.status : undefined };
       }
       // What changes all the time is read a few times a second.
-      if (wanted.current !== undefined) await new Promise((resolve) => setTimeout(resolve, Math.max(150, (Date.now() - began) * 3)));
+      if (wanted.current !== undefined) await new Promise((resolve) => setTimeout(resolve, pace(Date.now() - began)));
     }
     running.current = false;
   };
@@ -54,4 +54,7 @@ export function useResource<T>(path: string | undefined, depends: readonly unkno
   return { data: fresh ? it.data : undefined, error: fresh ? it.error : '', status: fresh ? it.status : undefined, again };
 }
 
-export type { ReadonlySignal };
+function pace(took: number): number {
+  return took < 400 ? Math.max(100, took / 2) : took * 3;
+}
+

@@ -71,7 +71,7 @@ export class Server {
     this.process = spawn(binary(), flags, { env, stdio: ['ignore', 'pipe', 'pipe'] });
     for (const it of [this.process.stdout, this.process.stderr]) it.on('data', (text) => (this.log = (this.log + text).slice(-20_000)));
     await until('the server is up', async () => {
-      if (this.process.exitCode !== null) throw new Error(`it ended: ${this.log}`);
+      if (!this.isUp()) throw new Error(`it ended: ${this.log}`);
       const { status } = await fetch(`${this.api}/v2/info`);
       return status === 200 || status === 401;
     });
@@ -84,6 +84,10 @@ export class Server {
     this.dev = spawn(process.execPath, [join(root, 'ui/scripts/dev.mjs'), this.api, String(port)], { stdio: 'ignore' });
     await until('the files are served', async () => (await fetch(`http://127.0.0.1:${port}/ui/`)).ok);
     return `http://127.0.0.1:${port}`;
+  }
+
+  isUp() {
+    return this.process.exitCode === null && this.process.signalCode === null;
   }
 
   async kill(signal = 'SIGKILL') {
@@ -116,10 +120,10 @@ export class Server {
 
   async stop() {
     try {
-      if (this.process.exitCode === null) {
-        await this.clean().catch(() => undefined);
-        await this.kill('SIGTERM');
-      }
+      // Tasks outlive their server: one that was killed is started again, to stop them.
+      if (!this.isUp()) await this.start();
+      await this.clean().catch(() => undefined);
+      await this.kill('SIGTERM');
     } finally {
       this.dev?.kill();
       rmSync(this.data, { recursive: true, force: true });
