@@ -45,6 +45,8 @@ impl Core {
             if self.world.app(&id).is_some_and(|it| !is_dead(it)) {
                 continue;
             }
+            // Its last instance may have gone in this very step, and then it has not ended yet.
+            self.wind_down(&id);
             if let Some(app) = self.world.view.apps.remove(&id) {
                 for (version, _) in &app.history {
                     self.world

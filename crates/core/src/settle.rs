@@ -94,7 +94,7 @@ impl Core {
     }
 
     /// A removed app: everything goes, then it is gone.
-    fn wind_down(&mut self, id: &SpecId) {
+    pub(crate) fn wind_down(&mut self, id: &SpecId) {
         let Some(app) = self.world.app(id) else { return };
         let given_up = self.world.index.get(id).map_or(0, |it| it.ending.len() - it.stopped.len());
         if given_up < app.instances.len() {

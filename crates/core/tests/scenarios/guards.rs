@@ -206,3 +206,37 @@ fn only_the_latest_failures_are_remembered() {
     let left = |it: &&Write| matches!(it, Write::Deployment(_) | Write::Progress(_));
     assert_eq!(live(&rig.store).iter().filter(left).count(), 0);
 }
+
+/// Found by the simulator (seed 68187). Putting one deployment back makes a version of the tree, with which removed
+/// apps are forgotten. The last instance of one of them had been given up in that very step: its end was never told,
+/// and its failure stayed in the store, so that it came back with the next start.
+#[test]
+fn a_removed_app_ends_before_it_is_forgotten() {
+    let mut rig = Rig::with(Policy { max_versions: 1, ..policy() });
+    let span = Duration::from_secs;
+    let unreachable = UnreachableStrategy::After { inactive: span(60), expunge: span(600) };
+    deployed(rig.put("/gone", AppEdit::Create(AppUpdate { unreachable: Some(unreachable), ..sleep(1) })));
+    rig.run();
+    let failed = rig.task_of("/gone");
+    rig.end(&failed, TaskState::Failed);
+    rig.pass(span(10));
+    let task = rig.task_of("/gone");
+    // Out of reach, replaced, and left alone when the app is removed.
+    rig.lose(&task);
+    deployed(rig.put("/gone", cmd("sleep 2000")));
+    rig.pass(span(61));
+    deployed(rig.put("/gone", AppEdit::Delete));
+    rig.run();
+    rig.mute = true;
+    assert!(rig.view().deployments.is_empty() && rig.view().apps[&id("/gone")].instances.len() == 1);
+    deployed(guarded(&mut rig, within(300), "/web", AppEdit::Create(sleep(1))));
+    rig.events.clear();
+    rig.set_clock(Tick(rig.now.tick.0) + span(700));
+    rig.feed(Event::Woke);
+    assert!(rig.events.contains(&"deployment_failed".to_owned()), "{:?}", rig.events);
+    let ended = |it: &&What| matches!(it, What::AppTerminated { app } if *app == id("/gone"));
+    assert_eq!(rig.notices.iter().filter(ended).count(), 1);
+    assert!(!rig.view().apps.contains_key(&id("/gone")));
+    let left: Vec<_> = live(&rig.store).into_iter().filter(|it| matches!(it, Write::Failure(_))).collect();
+    assert_eq!(left, []);
+}
