@@ -90,6 +90,8 @@ impl Term {
         self.cluster.news.push_back(EngineEvent::Subscribed {
             framework: FrameworkId::new("bench"),
             master: "bench".to_owned(),
+            ui: None,
+            region: None,
             again: false,
         });
         self.carry_out(first);
@@ -168,11 +170,11 @@ impl Cluster {
                 let agent = agent.unwrap_or_else(|| AgentId::new("agent0"));
                 self.tell(&task, &agent, TaskState::Killed, clock);
             }
-            Call::Revive => {
+            Call::Revive(_) => {
                 let offers = (0..AGENTS).map(|at| self.offer(at)).collect();
                 self.news.push_back(EngineEvent::Offers(offers));
             }
-            Call::Decline { .. } | Call::Suppress | Call::Acknowledge { .. } | Call::Reconcile(_) => {}
+            Call::Decline { .. } | Call::Suppress(_) | Call::Acknowledge { .. } | Call::Reconcile(_) => {}
         }
     }
 

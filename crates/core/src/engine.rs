@@ -1,9 +1,12 @@
 //! The connection to the engine: subscribing, reconciling, asking for offers and for none.
 
+use std::collections::BTreeSet;
+
 use marathon_model::id::{AgentId, InstanceId, TaskId};
 use marathon_model::instance::Goal;
 use marathon_model::notice::What;
 use marathon_model::offer::{Call, EngineEvent};
+use marathon_model::resources::Role;
 use marathon_model::write::Write;
 
 use crate::Core;
@@ -12,7 +15,7 @@ use crate::timers::Timer;
 impl Core {
     pub(crate) fn on_engine(&mut self, event: EngineEvent) {
         match event {
-            EngineEvent::Subscribed { framework, master, again } => {
+            EngineEvent::Subscribed { framework, master, ui, region, again } => {
                 self.world.connected = true;
                 crate::agents::forget_all(&mut self.world);
                 if self.world.view.framework.as_ref() != Some(&framework) {
@@ -20,12 +23,17 @@ impl Core {
                     self.world.write(Write::Framework(framework.clone()));
                 }
                 self.world.view.master = Some(master.as_str().into());
+                self.world.view.master_ui = ui;
+                if let Some(region) = &region {
+                    self.policy.master_region = Some(region.to_string());
+                }
+                self.world.view.master_region = region;
                 let framework = framework.to_string();
                 self.world.publish(match again {
                     true => What::SchedulerReregistered { master },
                     false => What::SchedulerRegistered { framework, master },
                 });
-                self.offers_wanted = false;
+                self.asked_for.clear();
                 self.world.demand_grew = true;
                 self.reconcile();
                 self.repeat_kills();
@@ -97,19 +105,28 @@ impl Core {
             return;
         }
         let grew = std::mem::take(&mut self.world.demand_grew);
-        if self.world.launchable.is_empty() && self.world.condemned.is_empty() {
+        // Whose demand it is changes with these only; with a thousand apps waiting it is not worth looking each time.
+        let size = (self.world.launchable.len(), self.world.condemned.len());
+        if !grew && size == self.demand_size {
+            return;
+        }
+        self.demand_size = size;
+        let wanted = self.wanted_roles();
+        let unwanted: Vec<Role> = self.asked_for.difference(&wanted).cloned().collect();
+        let by_role = self.policy.offers_by_role;
+        if self.policy.suppress_offers && !unwanted.is_empty() && (by_role || wanted.is_empty()) {
+            self.world.view.counters.suppresses += 1;
+            self.world.call(Call::Suppress(unwanted));
+        }
+        let more = !wanted.is_subset(&self.asked_for);
+        self.asked_for = wanted;
+        if self.asked_for.is_empty() {
             self.world.timers.clear(&Timer::Revive);
-            if self.offers_wanted && self.policy.suppress_offers {
-                self.world.view.counters.suppresses += 1;
-                self.world.call(Call::Suppress);
-            }
-            self.offers_wanted = false;
             return;
         }
-        if !grew && self.offers_wanted {
+        if !grew && !more {
             return;
         }
-        self.offers_wanted = true;
         let tick = self.world.now.tick;
         let due = self.last_revive.map(|it| it + self.policy.min_revive_offers_interval);
         match due {
@@ -118,10 +135,21 @@ impl Core {
         }
     }
 
+    /// The roles of what waits to be placed, and of what is to be removed.
+    fn wanted_roles(&self) -> BTreeSet<Role> {
+        let placed = self.world.launchable.iter().filter_map(|it| Some(self.next_waiting(it)?.role.clone()));
+        let removed = self.world.condemned.iter().filter_map(|it| self.world.app(it)).flat_map(|app| {
+            let given_up = app.instances.values().filter(|it| it.is_condemned());
+            given_up.map(|it| it.role.clone())
+        });
+        placed.chain(removed).collect()
+    }
+
     pub(crate) fn revive(&mut self) {
         self.world.timers.clear(&Timer::Revive);
         self.last_revive = Some(self.world.now.tick);
         self.world.view.counters.revives += 1;
-        self.world.call(Call::Revive);
+        let roles = self.asked_for.iter().cloned().collect();
+        self.world.call(Call::Revive(roles));
     }
 }

@@ -47,6 +47,7 @@ pub fn explain(
 ) -> Option<Explanation> {
     let app = view.app(id)?;
     let spec = app.spec.as_ref()?;
+    let policy = &policy.at(view);
     let case = Case { view, policy, app, spec, now };
     // What owns volumes goes to them, whatever other agents have.
     let waiting = || app.instances.values().filter(|it| it.wants_launch() && it.reservation.is_none());

@@ -6,7 +6,7 @@ use marathon_model::app::*;
 use marathon_model::id::TaskId;
 use marathon_model::instance::Agent;
 use marathon_model::offer::{
-    Command, CpuOrMemLimit, DiscoveryPort, EngineCheck, EngineCheckKind, Launch, TaskNetwork,
+    Command, CpuOrMemLimit, DiscoveryPort, EngineCheck, EngineCheckKind, ForMesos, Launch, TaskNetwork,
 };
 
 use crate::ids::Ids;
@@ -88,7 +88,21 @@ pub fn build(
         containers: Vec::new(),
         volumes: Vec::new(),
         reserved: Vec::new(),
+        mesos: ForMesos {
+            executor: spec.executor.clone(),
+            executor_resources: spec.executor_resources,
+            network_labels: network_labels(spec),
+            ..ForMesos::default()
+        },
         task,
+    }
+}
+
+pub fn network_labels(spec: &AppSpec) -> Vec<Labels> {
+    match &spec.networking {
+        Networking::Host { .. } => Vec::new(),
+        Networking::Bridge { labels, .. } => vec![labels.clone()],
+        Networking::Container { networks, .. } => networks.iter().map(|it| it.labels.clone()).collect(),
     }
 }
 

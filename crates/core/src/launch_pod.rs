@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use marathon_model::app::*;
 use marathon_model::id::TaskId;
 use marathon_model::instance::Agent;
-use marathon_model::offer::{Command, ContainerLaunch, DiscoveryPort, Launch};
+use marathon_model::offer::{Command, ContainerLaunch, DiscoveryPort, ForMesos, Launch};
 use marathon_model::pod::{Endpoint, Exec, Pod, PodContainer, PodVolumeSource};
 
 use crate::launch::*;
@@ -54,6 +54,12 @@ pub fn build(
         containers: pod.containers.iter().map(|it| container(it, &base, &all, &task)).collect(),
         volumes: pod.volumes.clone(),
         reserved: Vec::new(),
+        mesos: ForMesos {
+            network_labels: network_labels(spec),
+            linux: pod.linux.clone(),
+            shared_cgroups: pod.legacy_shared_cgroups == Some(true),
+            ..ForMesos::default()
+        },
         task,
     }
 }

@@ -62,6 +62,7 @@ use marathon_model::command::{Command, Refusal, Reply};
 use marathon_model::deployment::GuardUpdate;
 use marathon_model::event::{Event, ProbeKey};
 use marathon_model::id::SpecId;
+use marathon_model::resources::Role;
 use marathon_model::time::{Now, Tick};
 use marathon_model::view::View;
 use marathon_model::write::Write;
@@ -87,8 +88,10 @@ pub struct Core {
     ids: Ids,
     /// Probes under way, and when the ones after them are due.
     probing: BTreeMap<ProbeKey, Tick>,
-    /// What the engine was last told.
-    offers_wanted: bool,
+    /// The roles for which the engine was last told that offers are wanted.
+    asked_for: BTreeSet<Role>,
+    /// How many apps made the demand when it was last looked at.
+    demand_size: (usize, usize),
     last_revive: Option<Tick>,
     /// The app whose instance was placed last; the next offer begins behind it.
     last_served: Option<SpecId>,
@@ -108,7 +111,8 @@ impl Core {
             policy,
             ids: Ids::new(seed),
             probing: BTreeMap::new(),
-            offers_wanted: false,
+            asked_for: BTreeSet::new(),
+            demand_size: (0, 0),
             last_revive: None,
             last_served: None,
             guard: None,

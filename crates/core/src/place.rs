@@ -333,7 +333,7 @@ pub(crate) fn refusals(
 ) -> Vec<Mismatch> {
     let mut refusals = unfit(policy, now, candidate, places, offer, pool);
     let Candidate { spec, roles, .. } = candidate;
-    let offered_to_us = offer.role == spec.role || roles.contains(&offer.role);
+    let offered_to_us = offer.role == spec.role || !policy.offers_by_role && roles.contains(&offer.role);
     if !offered_to_us && refusals.first() != Some(&Mismatch::UnfulfilledRole) {
         refusals.insert(0, Mismatch::UnfulfilledRole);
     }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use marathon_model::callback::CallbackUrl;
 use marathon_model::deployment::GuardUpdate;
+use marathon_model::view::View;
 use marathon_spec::Rules;
 
 #[derive(Debug, Clone)]
@@ -20,6 +21,8 @@ pub struct Policy {
     pub decline_offer_duration: Duration,
     pub min_revive_offers_interval: Duration,
     pub suppress_offers: bool,
+    /// An offer is for instances of the role it was made to, and for no others: a cluster counts what they hold by it.
+    pub offers_by_role: bool,
     /// `None`: as many as fit.
     pub max_instances_per_offer: Option<usize>,
     pub reconciliation_interval: Duration,
@@ -45,6 +48,14 @@ pub struct Policy {
     pub faults: crate::Faults,
 }
 
+impl Policy {
+    /// As it is at the moment of a view: where the master is was not known when the flags were read.
+    pub(crate) fn at(&self, view: &View) -> Policy {
+        let region = view.master_region.as_deref().map(str::to_owned);
+        Policy { master_region: region.or_else(|| self.master_region.clone()), ..self.clone() }
+    }
+}
+
 impl Default for Policy {
     fn default() -> Policy {
         Policy {
@@ -56,6 +67,7 @@ impl Default for Policy {
             decline_offer_duration: Duration::from_secs(120),
             min_revive_offers_interval: Duration::from_secs(5),
             suppress_offers: true,
+            offers_by_role: false,
             max_instances_per_offer: Some(5),
             reconciliation_interval: Duration::from_secs(600),
             local_port_min: 10_000,

@@ -45,6 +45,7 @@ const OBSTACLES_MAX: usize = 5;
 
 /// Carries out a command on a copy of the state; refused exactly as the command itself would be.
 pub fn preview(view: &View, policy: &Policy, command: Command, now: Now) -> Result<Preview, Refusal> {
+    let policy = &policy.at(view);
     let mut play = Play::new(view, policy, now);
     let under_way = play.under_way();
     let batch = play.core.step(Event::Asked { from: RequestId(0), command }, now);

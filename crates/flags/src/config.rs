@@ -69,6 +69,15 @@ pub struct Config {
     pub mesos_bridge_name: String,
     pub mesos_heartbeat_interval: Duration,
     pub mesos_heartbeat_failure_threshold: u32,
+    pub mesos_authentication: bool,
+    pub mesos_authentication_principal: Option<String>,
+    pub mesos_authentication_secret: Option<String>,
+    pub mesos_authentication_secret_file: Option<PathBuf>,
+    pub mesos_tls: bool,
+    pub mesos_ca_file: Option<PathBuf>,
+    /// `--mesos_encoding json`.
+    pub mesos_json: bool,
+    pub mesos_replace_framework: Option<String>,
 
     pub local_resources: Vec<Resource>,
     pub local_attributes: BTreeMap<String, Attribute>,
@@ -130,7 +139,6 @@ pub struct Config {
     pub task_launch_timeout: Duration,
     pub task_launch_confirm_timeout: Duration,
     pub task_reservation_timeout: Duration,
-    pub mesos_authentication_principal: Option<String>,
     pub reconciliation_initial_delay: Duration,
     pub reconciliation_interval: Duration,
     pub scale_apps_initial_delay: Duration,
@@ -330,7 +338,16 @@ impl Config {
             task_launch_timeout: read.millis("task_launch_timeout"),
             task_launch_confirm_timeout: read.millis("task_launch_confirm_timeout"),
             task_reservation_timeout: read.millis("task_reservation_timeout"),
+            mesos_authentication: read.on("mesos_authentication"),
             mesos_authentication_principal: read.owned("mesos_authentication_principal"),
+            mesos_authentication_secret: read.owned("mesos_authentication_secret"),
+            mesos_authentication_secret_file: read
+                .text("mesos_authentication_secret_file")
+                .map(PathBuf::from),
+            mesos_tls: read.on("mesos_tls"),
+            mesos_ca_file: read.text("mesos_ca_file").map(PathBuf::from),
+            mesos_json: read.is("mesos_encoding", "json"),
+            mesos_replace_framework: read.owned("mesos_replace_framework"),
             reconciliation_initial_delay: read.millis("reconciliation_initial_delay"),
             reconciliation_interval: read.millis("reconciliation_interval"),
             scale_apps_initial_delay: read.millis("scale_apps_initial_delay"),
@@ -383,13 +400,6 @@ impl Config {
 
     /// What was asked for and this build cannot do; it must not be started as if it could.
     pub fn unsupported(&self) -> Option<String> {
-        if let Master::Mesos(master) = &self.master {
-            return Some(format!(
-                "--master {}: this release runs tasks on this machine only (--master local); \
-                 Apache Mesos comes with a later release",
-                redact(master)
-            ));
-        }
         if let Some(path) = &self.ssl_keystore_path {
             return Some(format!(
                 "--ssl_keystore_path {}: this release does not serve HTTPS; it comes with a later one",

@@ -206,7 +206,8 @@ const SOME: Kind = numbers(1..=i32::MAX as i64);
 const ON: Preset = Is("on");
 const OFF: Preset = Is("off");
 
-const MESOS: Status = Ignored("means something to a Mesos master only, which a later release brings");
+const FILTERED: Status =
+    Ignored("offers that do not suit are declined here, with the reason shown in /v2/queue");
 const PUSH: Status =
     Ignored("metrics are pulled from /metrics and /metrics/prometheus; pushing arrives later");
 const THREADS: Status = Ignored("sized a thread pool of the JVM");
@@ -247,12 +248,16 @@ Cluster {
     "mesos_leader_ui_url" TEXT, Unset, Same, "The address of the Mesos interface shown in /v2/info.";
     "default_network_name" form("NAME", check::network_name), Unset, Same, "The network of container networks that name none.";
     "mesos_bridge_name" form("NAME", check::network_name), Is("mesos-bridge"), Same, "The network behind container/bridge of the Mesos containerizer.";
-    "mesos_authentication" Toggle, OFF, MESOS, "Authenticate towards the Mesos master.";
-    "mesos_authentication_principal" TEXT, Unset, MESOS, "The principal towards the Mesos master, also recorded in reservations.";
-    "mesos_authentication_secret" TEXT, Unset, MESOS, "The secret of the principal.", secret;
-    "mesos_authentication_secret_file" PATH, Unset, MESOS, "A file that holds the secret; every byte counts.";
-    "mesos_heartbeat_interval" MILLIS, Is("15000"), MESOS, "The longest silence of the Mesos master.";
-    "mesos_heartbeat_failure_threshold" COUNT, Is("5"), MESOS, "Silent intervals after which the connection counts as lost.";
+    "mesos_authentication" Toggle, OFF, Same, "Authenticate towards the Mesos master, by HTTP basic authentication. A secret switches it on, too.";
+    "mesos_authentication_principal" TEXT, Unset, Same, "The principal towards the Mesos master, also recorded in reservations.";
+    "mesos_authentication_secret" TEXT, Unset, Same, "The secret of the principal.", secret;
+    "mesos_authentication_secret_file" PATH, Unset, Same, "A file that holds the secret; every byte counts.";
+    "mesos_heartbeat_interval" MILLIS, Is("15000"), Same, "After so long a silence the Mesos master is asked for a sign of life.";
+    "mesos_heartbeat_failure_threshold" SOME, Is("5"), Same, "Silent intervals after which the connection counts as lost.";
+    "mesos_tls" Toggle, OFF, Ours, "Speak TLS with masters that ZooKeeper names. An address given as https://… needs no flag.";
+    "mesos_ca_file" PATH, Unset, Ours, "Certificates (PEM) to trust instead of those of the system when speaking TLS with a Mesos master.";
+    "mesos_encoding" one_of(&["protobuf", "json"]), Is("protobuf"), Ours, "How messages to and from the Mesos master are written; JSON is for people who watch the wire.";
+    "mesos_replace_framework" TEXT, Unset, Ours, "The id of a framework that Mesos has removed. If it is the stored one, register as a new framework, whose tasks are all started anew.";
 }
 Local {
     "local_resources" form("RESOURCES", check::resources), Found("what this machine has; ports:[31000-32000]"), Ours,
@@ -390,8 +395,8 @@ Offers {
     "deprecated_features" form("A,B,…", check::deprecated), Unset, Ignored("older forms are understood without it"), "Keep old behaviour of the original.";
     "max_parallel_offers" COUNT, Unset, INNER, "Offers matched at a time.";
     "max_queued_offers" COUNT, Is("1024"), INNER, "Offers that may wait.";
-    "mesos_offer_constraints" Toggle, OFF, MESOS, "Let the master filter agents.";
-    "min_mesos_offer_constraints_update_interval" MILLIS, Is("1000"), MESOS, "Pause between updates of such filters.";
+    "mesos_offer_constraints" Toggle, OFF, FILTERED, "Let the master filter agents.";
+    "min_mesos_offer_constraints_update_interval" MILLIS, Is("1000"), FILTERED, "Pause between updates of such filters.";
     "max_tasks_per_offer" COUNT, Unset, Gone { since: "1.5", why: "renamed max_instances_per_offer" }, "Tasks launched from one offer.";
     "max_tasks_per_offer_cycle" COUNT, Unset, Gone { since: "1.4", why: "it had no effect since 0.13" }, "Tasks launched per cycle.";
     "save_tasks_to_launch_timeout" MILLIS, Unset, Gone { since: "1.8", why: "launches are stored together" }, "Time limit to store launches.";

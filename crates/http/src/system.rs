@@ -1,5 +1,6 @@
 //! What the server says about itself.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use hyper::header::{ACCEPT, HeaderValue};
@@ -49,7 +50,18 @@ pub fn ping(headers: &HeaderMap) -> Out {
 pub fn info(http: &Http) -> Out {
     let view = http.views.load();
     let framework = view.framework.as_ref();
-    Out::json(about::info(&http.settings.info, true, Some(&http.settings.advertised), framework))
+    let given = &http.settings.info;
+    let found = given.marathon.mesos_leader_ui_url.is_none().then(|| view.master_ui.clone()).flatten();
+    let info = match found {
+        // The leading Mesos master is known only once we are subscribed to it.
+        Some(url) => {
+            let mut info = given.clone();
+            info.marathon.mesos_leader_ui_url = Some(url.to_string());
+            Cow::Owned(info)
+        }
+        None => Cow::Borrowed(given),
+    };
+    Out::json(about::info(&info, true, Some(&http.settings.advertised), framework))
 }
 
 /// GET tells the leader, DELETE makes it step down: the answer goes out first.

@@ -95,6 +95,7 @@ pub fn launch(text: &str) -> Launch {
         containers: Vec::new(),
         volumes: Vec::new(),
         reserved: Vec::new(),
+        mesos: Default::default(),
     }
 }
 
@@ -177,8 +178,8 @@ impl Desk {
                 let hold = Duration::from_secs(first().parse().unwrap());
                 Input::Call(Call::Decline { offers: vec![self.offer.clone()], hold })
             }
-            "revive" => Input::Call(Call::Revive),
-            "suppress" => Input::Call(Call::Suppress),
+            "revive" => Input::Call(Call::Revive(Vec::new())),
+            "suppress" => Input::Call(Call::Suppress(Vec::new())),
             "kill" => {
                 let grace = words.get(1).map(|it| Duration::from_secs(it.parse().unwrap()));
                 Input::Call(Call::Kill { task: task(first()), agent: Some(AgentId::new("S0")), grace })
@@ -725,7 +726,7 @@ fn history(seed: u64) {
                 let offer = offers.swap_remove(draw(offers.len()));
                 Input::Call(Call::Decline { offers: vec![offer.id], hold: Duration::from_secs(5) })
             }
-            3 => Input::Call(Call::Revive),
+            3 => Input::Call(Call::Revive(Vec::new())),
             4 => Input::Prepared { task: id, process: Ok(Box::new(process())) },
             5 => Input::Keeper(Event::Started { task: id.to_string(), pid: 1 }),
             6 => Input::Keeper(Event::Said { task: id.to_string(), line: said("started") }),

@@ -103,6 +103,7 @@ impl Member {
             containers: Vec::new(),
             volumes: Vec::new(),
             reserved: pod.reserved.clone(),
+            mesos: Default::default(),
         }
     }
 

@@ -55,10 +55,10 @@ pub enum Call {
         offers: Vec<OfferId>,
         hold: Duration,
     },
-    /// Offers are wanted again, whatever was declined before.
-    Revive,
-    /// No offers are wanted until the next `Revive`.
-    Suppress,
+    /// Offers to these roles are wanted, whatever was declined before. An engine without roles takes it for all.
+    Revive(Vec<Role>),
+    /// No offers to these roles are wanted until they are revived. With `Policy::offers_by_role` off: none at all.
+    Suppress(Vec<Role>),
     Kill {
         task: TaskId,
         agent: Option<AgentId>,
@@ -149,6 +149,30 @@ pub struct Launch {
     /// everything from here, and `shares` is empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reserved: Vec<Resource>,
+    #[serde(default, skip_serializing_if = "ForMesos::is_empty")]
+    pub mesos: ForMesos,
+}
+
+/// What means something to a Mesos cluster only.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ForMesos {
+    /// As the definition names it; empty: the server's default.
+    pub executor: String,
+    /// What a custom executor itself shall have.
+    pub executor_resources: Option<Amounts>,
+    /// Of each network, in their order.
+    pub network_labels: Vec<Labels>,
+    /// Of a pod as a whole.
+    pub linux: Option<LinuxInfo>,
+    /// The containers of a pod share the control groups of their executor, as they did before 1.10.
+    pub shared_cgroups: bool,
+}
+
+impl ForMesos {
+    pub fn is_empty(&self) -> bool {
+        *self == ForMesos::default()
+    }
 }
 
 /// One container of a pod.
@@ -240,7 +264,11 @@ pub enum EngineEvent {
     /// Connected; calls are accepted from now on. `again` after a connection was lost.
     Subscribed {
         framework: FrameworkId,
+        /// The name of its host.
         master: String,
+        /// The address of its own interface, if it has one.
+        ui: Option<Arc<str>>,
+        region: Option<Arc<str>>,
         again: bool,
     },
     Disconnected,

@@ -39,6 +39,9 @@ pub struct View {
     pub began: Timestamp,
     /// The master (or engine) we are subscribed to.
     pub master: Option<Arc<str>>,
+    /// The address of its own interface, and the region it is in, as far as it told.
+    pub master_ui: Option<Arc<str>>,
+    pub master_region: Option<Arc<str>>,
     pub counters: Counters,
     /// Who gets every event by POST.
     pub callbacks: OrdMap<CallbackUrl, Subscriber>,

@@ -29,6 +29,8 @@ pub fn dump(view: &View) -> impl Iterator<Item = Write> + Send + use<> {
         framework,
         began,
         master: _,
+        master_ui: _,
+        master_region: _,
         counters: _,
         callbacks,
         events_begin,

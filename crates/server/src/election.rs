@@ -291,12 +291,19 @@ async fn supervise(
     };
     let works = async {
         // An engine that does not start does so nowhere, and whoever supervises us shall see it.
-        if let Err(text) = leader.connect(shell).await {
-            tracing::error!("{text}");
-            return End::Exit(Exit::EngineFailed);
-        }
-        leader.failed().await;
-        End::Faulty
+        let broken = match leader.connect(shell).await {
+            Ok(()) => {
+                let engine = leader.engine();
+                tokio::select! {
+                    broken = Leader::engine_failed(engine) => broken,
+                    _ = leader.failed() => return End::Faulty,
+                }
+            }
+            Err(broken) => broken,
+        };
+        tracing::error!("{}", broken.why);
+        // The next leader may be subscribed before this one has noticed that it leads no longer.
+        if broken.taken_over { End::Faulty } else { End::Exit(broken.exit) }
     };
     tokio::select! {
         end = lost => end,

@@ -1,21 +1,48 @@
 //! The engine that runs the tasks, whichever it is.
 
-use marathon_flags::Config;
+use marathon_flags::{Config, Master};
 use marathon_local::Local;
+use marathon_mesos::{Fatal, Mesos};
 use marathon_model::offer::{Call, EngineEvent};
+use marathon_model::view::View;
 use tokio::sync::mpsc;
 
-use crate::exit::chain;
+use crate::exit::{Exit, chain};
 use crate::setup;
 
 pub enum Engine {
     /// This machine.
     Local(Local),
+    Mesos(Mesos),
+}
+
+/// Why there is no engine, or none any more.
+#[derive(Debug)]
+pub struct Broken {
+    pub exit: Exit,
+    pub why: String,
+    /// Another process does our work now.
+    pub taken_over: bool,
+}
+
+impl From<String> for Broken {
+    fn from(why: String) -> Broken {
+        Broken { exit: Exit::EngineFailed, why, taken_over: false }
+    }
 }
 
 impl Engine {
     /// Finds or makes the engine. Its events wait until `begin`.
-    pub async fn connect(config: &Config, events: mpsc::Sender<EngineEvent>) -> Result<Engine, String> {
+    pub async fn connect(
+        config: &Config,
+        view: &View,
+        events: mpsc::Sender<EngineEvent>,
+    ) -> Result<Engine, Broken> {
+        if let Master::Mesos(master) = &config.master {
+            let id = identity(config, view)?;
+            let config = setup::mesos(config, master, view, id)?;
+            return Ok(Engine::Mesos(Mesos::connect(config, events)?));
+        }
         let executable =
             std::env::current_exe().map_err(|error| format!("cannot find our own binary: {error}"))?;
         let local = Local::connect(setup::local(config, executable), events)
@@ -28,6 +55,7 @@ impl Engine {
     pub fn begin(&self) {
         match self {
             Engine::Local(local) => local.begin(),
+            Engine::Mesos(mesos) => mesos.begin(),
         }
     }
 
@@ -35,12 +63,55 @@ impl Engine {
     pub fn call(&self, call: Call) {
         match self {
             Engine::Local(local) => local.call(call),
+            Engine::Mesos(mesos) => mesos.call(call),
+        }
+    }
+
+    /// Waits until the engine cannot go on.
+    pub async fn failed(&self) -> Broken {
+        match self {
+            Engine::Local(_) => std::future::pending().await,
+            Engine::Mesos(mesos) => broken(&mesos.failed().await),
         }
     }
 
     pub async fn stop(self) {
         match self {
             Engine::Local(local) => local.stop().await,
+            Engine::Mesos(mesos) => mesos.stop().await,
         }
+    }
+}
+
+/// The framework id that the state knows. Registering anew beside running tasks would orphan them, and start
+/// everything twice.
+fn identity(config: &Config, view: &View) -> Result<Option<marathon_model::id::FrameworkId>, Broken> {
+    let id = view.framework.clone();
+    if id.is_some() && id.as_ref().map(|it| it.as_str()) == config.mesos_replace_framework.as_deref() {
+        tracing::warn!(framework = ?id, "registering as a new framework in its place (--mesos_replace_framework)");
+        return Ok(None);
+    }
+    let runs_something =
+        || view.apps.values().flat_map(|it| it.instances.values()).any(|it| it.task.is_some());
+    if id.is_none() && runs_something() {
+        let why = "the state holds instances with tasks, but no framework id; \
+                   restore it from a backup, or remove the instances";
+        return Err(Broken { exit: Exit::FrameworkIdMissing, why: why.to_owned(), taken_over: false });
+    }
+    Ok(id)
+}
+
+fn broken(reason: &Fatal) -> Broken {
+    match reason {
+        Fatal::Removed(id) => Broken {
+            exit: Exit::FrameworkHasBeenRemoved,
+            taken_over: false,
+            why: format!(
+                "{reason}. Either it was away for longer than --failover_timeout, or somebody tore it down. Nothing is \
+                 started again by itself: to register as a new framework and start all apps anew, start with \
+                 --mesos_replace_framework {id}"
+            ),
+        },
+        _ => Broken { taken_over: *reason == Fatal::TakenOver, ..Broken::from(reason.to_string()) },
     }
 }

@@ -7,10 +7,14 @@ pub enum Exit {
     Ok = 0,
     /// `DELETE /v2/leader`: whoever supervises us starts us again.
     LeadershipEndedGracefully = 105,
-    /// The embedded engine cannot run.
+    /// The embedded engine cannot run, or the Mesos master refuses us.
     EngineFailed = 106,
     /// The store cannot be read or written, or something happened that must not.
     Uncaught = 107,
+    /// There are tasks in the state, but nobody to whom they belong.
+    FrameworkIdMissing = 108,
+    /// Mesos says that the framework has been removed.
+    FrameworkHasBeenRemoved = 110,
     /// The port is taken, or the address is not ours.
     Bind = 111,
     InvalidFlag = 112,

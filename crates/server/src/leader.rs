@@ -14,7 +14,7 @@ use marathon_probe::Prober;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::election::failure;
-use crate::engine::Engine;
+use crate::engine::{Broken, Engine};
 use crate::exit::{Exit, chain};
 use crate::load::{Loaded, Opened, load};
 use crate::setup;
@@ -102,13 +102,26 @@ impl Leader {
     }
 
     /// Brings the engine up and lets its events in. May take long, and may be given up at any time.
-    pub async fn connect(&mut self, shell: &Shell) -> Result<(), String> {
+    pub async fn connect(&mut self, shell: &Shell) -> Result<(), Broken> {
         if let Some(events) = self.engine_events.take() {
-            let engine = Engine::connect(&shell.config, events).await?;
+            let view = shell.views.load_full();
+            let engine = Engine::connect(&shell.config, &view, events).await?;
             // The loop must find the engine when the first event of it arrives.
             self.engine.get_or_init(|| engine).begin();
         }
         Ok(())
+    }
+
+    /// Waits until the engine that is connected cannot go on.
+    pub async fn engine_failed(engine: Arc<OnceLock<Engine>>) -> Broken {
+        match engine.get() {
+            Some(engine) => engine.failed().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    pub fn engine(&self) -> Arc<OnceLock<Engine>> {
+        self.engine.clone()
     }
 
     /// Waits until the loop ends: by itself only when it cannot go on.

@@ -34,6 +34,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use election::Election;
+use engine::Broken;
 use errand::Board;
 use exit::Exit;
 use leader::{Failure, Leader};
@@ -147,7 +148,7 @@ enum End {
     Signal(&'static str),
     Abdicated,
     Loop(Exit),
-    Engine(String),
+    Engine(Broken),
 }
 
 async fn serve(config: Config, clock: Clock, levels: log::Levels, listener: TcpListener) -> Exit {
@@ -220,6 +221,7 @@ async fn alone(
         match connected {
             Ok(()) => tokio::select! {
                 name = signals.next() => End::Signal(name),
+                broken = Leader::engine_failed(leader.engine()) => End::Engine(broken),
                 () = shell.abdicated.notified() => End::Abdicated,
                 exit = leader.failed() => End::Loop(exit),
             },
@@ -246,9 +248,9 @@ async fn alone(
             Exit::LeadershipEndedGracefully
         }
         End::Loop(exit) => *exit,
-        End::Engine(text) => {
-            tracing::error!("{text}");
-            Exit::EngineFailed
+        End::Engine(Broken { exit, why, .. }) => {
+            tracing::error!("{why}");
+            *exit
         }
     };
     insist(signals);

@@ -6,12 +6,16 @@ use std::time::Duration;
 
 use marathon_api::about::{InfoConfig, MarathonConfig, ZookeeperConfig};
 use marathon_core::Policy;
-use marathon_flags::{Behaviour, Config, Isolation};
+use marathon_flags::{Behaviour, Config, Isolation, Master};
 use marathon_http::Settings;
 use marathon_http::callback::Limits;
 use marathon_local::secrets::{Files, Program, Secrets};
 use marathon_local::{LocalConfig, TaskFiles};
+use marathon_mesos::{Codec, Framework, Login, Masters, MesosConfig};
 use marathon_model::deployment::{GuardUpdate, OnFailure};
+use marathon_model::id::FrameworkId;
+use marathon_model::resources::Role;
+use marathon_model::view::View;
 use marathon_probe::ProbeConfig;
 
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -26,6 +30,7 @@ fn given(config: &Config, flag: &str) -> bool {
 
 pub fn policy(config: &Config) -> Policy {
     let has = |feature: &str| config.enable_features.iter().any(|it| it == feature);
+    let is_local = config.master == Master::Local;
     let rules = marathon_spec::Rules {
         mesos_role: config.mesos_role.clone(),
         new_group_enforce_role: config.new_group_enforce_role,
@@ -44,13 +49,14 @@ pub fn policy(config: &Config) -> Policy {
             Behaviour::Unreserved => marathon_spec::RoleBehavior::Unreserved,
             Behaviour::Reserved => marathon_spec::RoleBehavior::Reserved,
         },
-        // The only engine there is keeps reservations for whoever asks.
-        any_role_reserves: true,
+        // The embedded engine keeps reservations for whoever asks.
+        any_role_reserves: is_local,
     };
     // Pace and limits protect a shared cluster; with one framework on one machine they only cost time.
+    let counts = |flag: &str| !is_local || given(config, flag);
     let max_instances_per_offer =
-        given(config, "--max_instances_per_offer").then_some(config.max_instances_per_offer);
-    let min_revive_offers_interval = match given(config, "--min_revive_offers_interval") {
+        counts("--max_instances_per_offer").then_some(config.max_instances_per_offer);
+    let min_revive_offers_interval = match counts("--min_revive_offers_interval") {
         true => config.min_revive_offers_interval,
         false => Duration::ZERO,
     };
@@ -63,6 +69,7 @@ pub fn policy(config: &Config) -> Policy {
         decline_offer_duration: config.decline_offer_duration,
         min_revive_offers_interval,
         suppress_offers: config.suppress_offers,
+        offers_by_role: !is_local,
         max_instances_per_offer,
         reconciliation_interval: config.reconciliation_interval,
         local_port_min: config.local_port_min,
@@ -112,6 +119,75 @@ fn local_dir(config: &Config) -> PathBuf {
     config.data_dir.join("local")
 }
 
+/// `view`: the state as it was stored, which names roles that apps have.
+pub fn mesos(
+    config: &Config,
+    master: &str,
+    view: &View,
+    id: Option<FrameworkId>,
+) -> Result<MesosConfig, String> {
+    let has = |feature: &str| config.enable_features.iter().any(|it| it == feature);
+    let masters = Masters::parse(master).map_err(|why| format!("--master: {why}"))?;
+    let of_apps = view.apps.values().filter_map(|it| it.spec.as_ref()).map(|it| it.role.clone());
+    let of_instances = view.apps.values().flat_map(|it| it.instances.values()).map(|it| it.role.clone());
+    let mut roles: Vec<Role> =
+        [config.mesos_role.clone()].into_iter().chain(of_apps).chain(of_instances).collect();
+    roles.sort_unstable();
+    roles.dedup();
+    let webui_url = config.webui_url.clone().filter(|it| !it.is_empty());
+    Ok(MesosConfig {
+        masters,
+        framework: Framework {
+            name: config.framework_name.clone(),
+            user: config.mesos_user.clone(),
+            failover_timeout: config.failover_timeout,
+            checkpoint: config.checkpoint,
+            hostname: config.hostname.clone(),
+            webui_url: webui_url
+                .unwrap_or_else(|| format!("http://{}:{}", config.hostname, config.http_port)),
+            principal: config.mesos_authentication_principal.clone(),
+            task_killing: has("task_killing"),
+            gpus: has("gpu_resources"),
+        },
+        id,
+        roles,
+        suppress: config.suppress_offers,
+        login: login(config)?,
+        https: config.mesos_tls,
+        ca_file: config.mesos_ca_file.clone(),
+        codec: if config.mesos_json { Codec::Json } else { Codec::Protobuf },
+        heartbeat: config.mesos_heartbeat_interval.max(Duration::from_millis(100)),
+        heartbeats_missed: config.mesos_heartbeat_failure_threshold,
+        about: marathon_mesos::About {
+            bridge_name: config.mesos_bridge_name.clone(),
+            executor: config.executor.clone(),
+            secrets: match config.secret_dir.is_some() || config.secret_command.is_some() {
+                true => {
+                    let known = secrets(config);
+                    marathon_mesos::Secrets::values(move |source| {
+                        tokio::task::block_in_place(|| known.value(source))
+                    })
+                }
+                false => marathon_mesos::Secrets::default(),
+            },
+        },
+    })
+}
+
+/// As 1.11 by the toggle, and as before 1.2 by the secret alone.
+fn login(config: &Config) -> Result<Option<Login>, String> {
+    let Some(principal) = config.mesos_authentication_principal.clone() else { return Ok(None) };
+    let secret = match (&config.mesos_authentication_secret, &config.mesos_authentication_secret_file) {
+        (Some(secret), _) => Some(secret.clone().into_bytes()),
+        (None, Some(path)) => Some(std::fs::read(path).map_err(|error| {
+            format!("Error reading authentication secret from file [{}]: {error}", path.display())
+        })?),
+        (None, None) => None,
+    };
+    let wanted = config.mesos_authentication || secret.is_some();
+    Ok(wanted.then(|| Login { principal, secret: secret.unwrap_or_default() }))
+}
+
 /// Files of tasks, which are there before the engine is.
 pub fn files(config: &Config) -> TaskFiles {
     TaskFiles::new(local_dir(config))
@@ -137,8 +213,11 @@ fn build() -> String {
 pub fn probes(config: &Config) -> ProbeConfig {
     ProbeConfig {
         max_concurrent: config.max_concurrent_marathon_health_checks,
-        // The only agent is this machine, whatever its name resolves to.
-        overrides: [(config.hostname.clone(), "127.0.0.1".to_owned())].into(),
+        // The only agent of the embedded engine is this machine, whatever its name resolves to.
+        overrides: match config.master {
+            Master::Local => [(config.hostname.clone(), "127.0.0.1".to_owned())].into(),
+            Master::Mesos(_) => Default::default(),
+        },
         ..ProbeConfig::default()
     }
 }

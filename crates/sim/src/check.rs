@@ -206,7 +206,7 @@ impl Checks {
                 self.kills += 1;
                 Ok(())
             }
-            Call::Acknowledge { .. } | Call::Revive | Call::Suppress | Call::Reconcile(_) => Ok(()),
+            Call::Acknowledge { .. } | Call::Revive(_) | Call::Suppress(_) | Call::Reconcile(_) => Ok(()),
         }
     }
 

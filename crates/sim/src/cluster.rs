@@ -285,14 +285,14 @@ impl Cluster {
                     self.decline(agenda.now, &offer, hold);
                 }
             }
-            Call::Revive => {
+            Call::Revive(_) => {
                 self.suppressed = false;
                 for agent in &mut self.agents {
                     agent.filter = None;
                 }
                 self.allocate_soon(agenda, 5);
             }
-            Call::Suppress => self.suppressed = true,
+            Call::Suppress(_) => self.suppressed = true,
             Call::Kill { task, agent, grace: _ } => self.kill_all(agenda, &task, agent),
             Call::Acknowledge { task, update, .. } => self.acknowledge(agenda, &task, update),
             Call::Reconcile(tasks) if tasks.is_empty() => {

@@ -434,7 +434,8 @@ impl Sim {
         }
         let connection = self.cluster.connect(&mut self.agenda);
         let framework = self.store.framework.clone().unwrap_or_else(|| FrameworkId::new("framework-1"));
-        let event = EngineEvent::Subscribed { framework, master: format!("master:{connection}"), again };
+        let master = format!("master:{connection}");
+        let event = EngineEvent::Subscribed { framework, master, ui: None, region: None, again };
         self.step(Event::Engine(event))
     }
 

@@ -78,7 +78,8 @@ fn cluster(id: &PathId) -> Outcome<View> {
     let (mut core, _) = Core::restore(Vec::new(), Policy::default(), 1, NOW);
     let (framework, master) = (FrameworkId::new("f"), "m".to_owned());
     let mut feed = |event: Event| -> Batch { core.step(event, NOW) };
-    drop(feed(Event::Engine(EngineEvent::Subscribed { framework, master, again: false })));
+    let subscribed = EngineEvent::Subscribed { framework, master, ui: None, region: None, again: false };
+    drop(feed(Event::Engine(subscribed)));
     let update = AppUpdate {
         cmd: Some("sleep 1000".to_owned()),
         instances: Some(INSTANCES),

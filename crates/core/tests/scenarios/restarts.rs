@@ -47,7 +47,7 @@ fn a_launch_that_never_arrived_is_made_up_for() {
     deployed(rig.put("/web", AppEdit::Create(sleep(1))));
     // The core has offers accepted and is killed before the call leaves.
     let calls = std::mem::take(&mut rig.calls);
-    assert!(matches!(calls[..], [Call::Revive]), "{calls:?}");
+    assert!(matches!(calls[..], [Call::Revive(_)]), "{calls:?}");
     rig.offer();
     rig.calls.clear();
     rig.restart();

@@ -130,7 +130,8 @@ impl Rig {
 
     pub fn subscribe(&mut self, again: bool) {
         let framework = FrameworkId::new("f");
-        self.feed(Event::Engine(EngineEvent::Subscribed { framework, master: "m".to_owned(), again }));
+        let (master, ui, region) = ("m".to_owned(), None, None);
+        self.feed(Event::Engine(EngineEvent::Subscribed { framework, master, ui, region, again }));
         self.run();
     }
 
@@ -200,7 +201,7 @@ impl Rig {
                             self.say(&task, TaskState::Killed);
                         }
                     }
-                    Call::Revive => self.offer(),
+                    Call::Revive(_) => self.offer(),
                     Call::Reconcile(tasks) => {
                         for (task, _) in tasks {
                             let state = if self.lost.contains(&task) {
@@ -213,7 +214,7 @@ impl Rig {
                             self.say(&task, state);
                         }
                     }
-                    Call::Decline { .. } | Call::Suppress | Call::Acknowledge { .. } => {}
+                    Call::Decline { .. } | Call::Suppress(_) | Call::Acknowledge { .. } => {}
                 }
             }
         }

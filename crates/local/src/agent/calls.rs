@@ -27,11 +27,11 @@ impl Agent {
                     self.decline(&offer, hold, now.tick);
                 }
             }
-            Call::Revive => {
+            Call::Revive(_) => {
                 self.suppressed = false;
                 self.declined.clear();
             }
-            Call::Suppress => self.suppressed = true,
+            Call::Suppress(_) => self.suppressed = true,
             Call::Kill { task, agent, grace } => {
                 let ids = self.named_by(&task);
                 if ids.is_empty() {

@@ -18,6 +18,8 @@ impl Agent {
         out.push(Effect::Tell(EngineEvent::Subscribed {
             framework: self.about.framework.clone(),
             master: "local".to_owned(),
+            ui: None,
+            region: None,
             again: std::mem::replace(&mut self.again, true),
         }));
         for task in self.tasks.values_mut() {

@@ -374,5 +374,6 @@ pub fn launch(desk: &Desk, name: &str, command: Command) -> Launch {
         containers: Vec::new(),
         volumes: Vec::new(),
         reserved: Vec::new(),
+        mesos: Default::default(),
     }
 }

@@ -1,0 +1,5 @@
+//! The engine against masters that are played.
+
+mod accept;
+mod playback;
+mod replay;
