@@ -13,6 +13,7 @@ fn main() -> io::Result<()> {
     let dist = crate_folder.join("../../ui/dist");
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-changed={}", dist.display());
+    let out = PathBuf::from(env::var("OUT_DIR").map_err(io::Error::other)?);
     let mut table = String::from("pub static FILES: &[File] = &[\n");
     let mut files = Vec::new();
     if dist.is_dir() {
@@ -27,27 +28,32 @@ fn main() -> io::Result<()> {
         }
         let bytes = fs::read(path)?;
         sum += bytes.len() as u64;
-        let packed = |ending: &str| {
+        // What the compiler reads is a copy: the interface may be built anew while it does.
+        let copy = out.join("files").join(&name);
+        fs::create_dir_all(copy.parent().unwrap_or(&out))?;
+        fs::write(&copy, &bytes)?;
+        let packed = |ending: &str| -> io::Result<String> {
             let packed = PathBuf::from(format!("{}.{ending}", path.display()));
-            match packed.exists() {
-                true => format!("Some(include_bytes!({:?}))", packed.display().to_string()),
-                false => "None".to_owned(),
+            if !packed.exists() {
+                return Ok("None".to_owned());
             }
+            let copy = PathBuf::from(format!("{}.{ending}", copy.display()));
+            fs::copy(packed, &copy)?;
+            Ok(format!("Some(include_bytes!({:?}))", copy.display().to_string()))
         };
         let _ = writeln!(
             table,
             "    File {{ name: {name:?}, tag: \"\\\"{:016x}\\\"\", plain: include_bytes!({:?}), gzip: {}, brotli: {} }},",
             fingerprint(&bytes),
-            path.display().to_string(),
-            packed("gz"),
-            packed("br"),
+            copy.display().to_string(),
+            packed("gz")?,
+            packed("br")?,
         );
     }
     if sum > BYTES_MAX {
         return Err(io::Error::other(format!("ui/dist holds {sum} bytes, {BYTES_MAX} at most are expected")));
     }
     table.push_str("];\n");
-    let out = PathBuf::from(env::var("OUT_DIR").map_err(io::Error::other)?);
     fs::write(out.join("files.rs"), table)
 }
 

@@ -17,7 +17,7 @@ for (const name of readdirSync(dist)) if (name !== '.gitkeep') rmSync(join(dist,
 
 const result = await build({
   absWorkingDir: root,
-  entryPoints: { main: 'src/main.tsx', style: 'src/style.css' },
+  entryPoints: { main: 'src/main.tsx', theme: 'src/theme.ts', style: 'src/style.css' },
   entryNames: '[name]-[hash]',
   outdir: join(dist, 'assets'),
   bundle: true,
@@ -32,14 +32,15 @@ const result = await build({
   logLevel: 'warning',
 });
 
-const named = (ending) => {
-  const path = Object.keys(result.metafile.outputs).find((it) => it.endsWith(ending));
-  if (!path) throw new Error(`the build made no ${ending}`);
+const named = (name, ending) => {
+  const path = Object.keys(result.metafile.outputs).find((it) => it.includes(`/${name}-`) && it.endsWith(ending));
+  if (!path) throw new Error(`the build made no ${name}${ending}`);
   return path.replace(/^.*dist\//, '');
 };
 const page = readFileSync(join(root, 'src/index.html'), 'utf8')
-  .replace('{{script}}', named('.js'))
-  .replace('{{style}}', named('.css'));
+  .replace('{{theme}}', named('theme', '.js'))
+  .replace('{{script}}', named('main', '.js'))
+  .replace('{{style}}', named('style', '.css'));
 writeFileSync(join(dist, 'index.html'), page);
 
 let sum = 0;

@@ -3,7 +3,7 @@ import { until } from '../test/browser/world.mjs';
 
 const loop = (line, seconds = 1) => `i=0; while true; do i=$((i+1)); echo "$(date +%T) ${line} $i"; sleep ${seconds}; done`;
 const serve = 'mkdir -p site && echo ok > site/index.html && cd site && exec python3 -m http.server $PORT0 --bind 127.0.0.1';
-const check = { protocol: 'HTTP', path: '/', gracePeriodSeconds: 20, intervalSeconds: 2, timeoutSeconds: 5, maxConsecutiveFailures: 3 };
+const check = { protocol: 'HTTP', path: '/', gracePeriodSeconds: 20, delaySeconds: 0, intervalSeconds: 2, timeoutSeconds: 5, maxConsecutiveFailures: 3 };
 
 const APPS = [
   { id: '/shop/web', cmd: serve, cpus: 0.1, mem: 48, instances: 3, labels: { tier: 'web', team: 'shop' }, healthChecks: [check], env: { GREETING: 'hello' } },

@@ -3,16 +3,14 @@ import { effect } from '@preact/signals';
 import { Screen } from './pages/screen.tsx';
 import { installShortcuts } from './parts/shortcuts.tsx';
 import { start } from './state/store.ts';
-import { applyTheme, theme, title } from './state/view.ts';
+import { title } from './state/view.ts';
 
-// Runs before the body is there: the theme holds from the first paint on, and the reading begins at once.
-applyTheme(theme.value);
+// The page's own head line is drawn by then; the reading begins before the rest is.
 start();
-
-document.addEventListener('DOMContentLoaded', () => {
-  effect(() => {
-    document.title = `${title.value} · Marathon`;
-  });
-  installShortcuts();
-  render(<Screen />, document.getElementById('app')!);
+effect(() => {
+  document.title = `${title.value} · Marathon`;
 });
+installShortcuts();
+const root = document.getElementById('app')!;
+root.textContent = '';
+render(<Screen />, root);

@@ -10,8 +10,8 @@ before(async () => {
   for (const app of [
     { id: '/shop/web', ...sleeper, instances: 2, labels: { tier: 'web' }, cpus: 0.02 },
     { id: '/shop/db/pg', ...sleeper, labels: { tier: 'data' }, container: { type: 'MESOS', volumes: [{ containerPath: 'd', mode: 'RW', persistent: { size: 8 } }] }, upgradeStrategy: { minimumHealthCapacity: 0, maximumOverCapacity: 0 }, unreachableStrategy: 'disabled' },
-    { id: '/well', ...sleeper, healthChecks: [{ protocol: 'COMMAND', command: { value: 'true' }, intervalSeconds: 1, gracePeriodSeconds: 1 }] },
-    { id: '/ill', ...sleeper, healthChecks: [{ protocol: 'COMMAND', command: { value: 'false' }, intervalSeconds: 1, gracePeriodSeconds: 1, maxConsecutiveFailures: 0 }] },
+    { id: '/well', ...sleeper, healthChecks: [{ protocol: 'COMMAND', command: { value: 'true' }, intervalSeconds: 1, delaySeconds: 0, gracePeriodSeconds: 1 }] },
+    { id: '/ill', ...sleeper, healthChecks: [{ protocol: 'COMMAND', command: { value: 'false' }, intervalSeconds: 1, delaySeconds: 0, gracePeriodSeconds: 1, maxConsecutiveFailures: 0 }] },
     { id: '/idle', ...sleeper, instances: 0 },
     { id: '/crash', ...sleeper, cmd: 'exit 1', backoffSeconds: 3000, maxLaunchDelaySeconds: 3600 },
     { id: '/big', ...sleeper, cpus: 1000 },

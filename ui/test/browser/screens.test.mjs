@@ -38,7 +38,7 @@ test('pods: their containers, logs and definition; created and destroyed', async
   await page.locator('.preview', { hasText: 'Tasks started' }).waitFor();
   await page.getByRole('button', { name: 'Create pod' }).click();
   await page.locator('.app-state', { hasText: '1 of 1 instance stable' }).waitFor();
-  await server.settled().catch(() => undefined);
+  await until('it is deployed', async () => (await server.call('GET', '/v2/deployments')).every((it) => !it.affectedPods.includes('/made')));
   await page.getByRole('button', { name: 'Scale' }).click();
   await dialog().getByLabel('Instances').fill('2');
   await dialog().locator('.preview').waitFor();
