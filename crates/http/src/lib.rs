@@ -79,6 +79,11 @@ pub struct Settings {
     pub proxy: proxy::Limits,
 }
 
+/// Said with 504 and never with 503: what is answered with 503 has not been done, so load balancers send it to
+/// the next instance, and this must not be done twice.
+pub(crate) const OUTCOME_UNKNOWN: &str =
+    "The server stopped before the change was confirmed; it may or may not have been made";
+
 /// Hands commands to the loop. Returns the sender when the loop's queue is full or gone.
 pub type SendCommand = dyn Fn(Command, oneshot::Sender<Reply>) -> Result<(), Refused> + Send + Sync;
 
@@ -109,11 +114,7 @@ impl Asker {
             Err(Refused::Stopping) => return unavailable("The server is stopping"),
         }
         // The loop drops what it can no longer answer; whether it was carried out is not known.
-        receiver.await.unwrap_or_else(|_| {
-            unavailable(
-                "The server stopped before the change was confirmed; it may or may not have been made",
-            )
-        })
+        receiver.await.unwrap_or_else(|_| unavailable(OUTCOME_UNKNOWN))
     }
 }
 

@@ -92,7 +92,10 @@ impl From<error::Answer> for Out {
 
 impl From<Refusal> for Out {
     fn from(refusal: Refusal) -> Out {
-        error::answer(&refusal).into()
+        match refusal {
+            Refusal::Unavailable(text) if text == crate::OUTCOME_UNKNOWN => error::message(504, text).into(),
+            refusal => error::answer(&refusal).into(),
+        }
     }
 }
 

@@ -741,7 +741,7 @@ async fn changes_that_never_reach_the_loop() {
 async fn a_full_or_vanished_loop_is_an_honest_503() {
     let server = start().await;
     // No reply is queued, so the sender is dropped.
-    expect(&server.ask("DELETE /v2/apps/a", "", "").await, "", 503, "may or may not have been made");
+    expect(&server.ask("DELETE /v2/apps/a", "", "").await, "", 504, "may or may not have been made");
     *server.inner.full.lock().unwrap() = true;
     let answer = server.ask("DELETE /v2/apps/a", "", "").await;
     expect(&answer, "", 503, "Too many changes");

@@ -327,6 +327,10 @@ fn say(shell: &Shell, lead: &Lead) {
         (Lead::Other(before), Lead::Other(leader)) if before == *leader => {}
         (_, Lead::Other(leader)) => tracing::info!(%leader, "following the leader"),
         (Lead::Nobody(before), Lead::Nobody(why)) if before == *why => {}
+        // A moment of every start.
+        (_, Lead::Nobody(why)) if shell.clock.now().tick.0 < 1000 => {
+            tracing::debug!("nobody leads yet: {why}")
+        }
         (_, Lead::Nobody(why)) => tracing::warn!("nobody leads: {why}"),
         _ => {}
     }
