@@ -33,7 +33,7 @@ pub struct Client {
     pub dice: Dice,
     pub forceful: f64,
     fickle: f64,
-    resident: bool,
+    pub resident: bool,
     guarded: f64,
     pub counter: u64,
 }

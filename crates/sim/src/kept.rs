@@ -1,4 +1,4 @@
-//! Apps that own volumes: what the agents keep for them, and what must hold for that.
+//! Apps and pods that own volumes: what the agents keep for them, and what must hold for that.
 //!
 //! An agent keeps what was reserved through everything that befalls it. A cluster has reservations of other
 //! frameworks, too, which are nobody's business here.
@@ -11,7 +11,8 @@ use marathon_model::command::Command;
 use marathon_model::id::{InstanceId, SpecId};
 use marathon_model::instance::{Goal, Instance};
 use marathon_model::offer::{Launch, Offer, Operation, TaskState};
-use marathon_model::resources::{ANY_ROLE, Amount, Disk, Milli, PortRange, Reserved, Resource};
+use marathon_model::pod::{Mount, PodVolume, PodVolumeSource};
+use marathon_model::resources::{ANY_ROLE, Amount, Amounts, Disk, Milli, PortRange, Reserved, Resource};
 use marathon_model::update::*;
 
 use crate::check::{Cause, Found, ensure};
@@ -24,12 +25,17 @@ pub const OWN: &str = "an instance comes back on its own volume";
 pub const TWICE: &str = "no volume is used twice";
 pub const OTHERS: &str = "reservations of others are left alone";
 
-/// Apps that own volumes, in half of all histories. Outside `/shop`, whose role users change.
+/// Apps that own volumes, and a pod, in half of all histories. Outside `/shop`, whose role users change.
 const RESIDENTS: [&str; 2] = ["/b", "/x/z"];
+const RESIDENT_POD: &str = "/p";
 const FRAMEWORK: &str = "framework-1";
 
 pub fn is_resident(id: &SpecId) -> bool {
     RESIDENTS.contains(&id.as_str())
+}
+
+pub fn is_resident_pod(id: &SpecId) -> bool {
+    id.as_str() == RESIDENT_POD
 }
 
 /// Makes a definition one that owns volumes. What was reserved cannot be changed, so it is always the same.
@@ -68,11 +74,39 @@ pub fn own_volumes(update: &mut AppUpdate, id: &SpecId) {
         upgrade.maximum_over_capacity = Some(0.0);
     }
     update.unreachable = None;
-    // A rack that must not be is asked for by mistake only: who is bound to it could never run again.
     if let Some(constraints) = &mut update.constraints {
-        let relative = [Operator::Unique, Operator::GroupBy, Operator::MaxPer];
-        constraints.retain(|it| relative.contains(&it.operator));
+        constraints.retain(is_relative);
     }
+}
+
+/// Makes a definition one of a pod that owns a volume, which its first container sees.
+pub fn own_pod_volumes(update: &mut PodUpdate) {
+    let source = PodVolumeSource::Persistent {
+        kind: DiskKind::Root,
+        size: 50,
+        max_size: None,
+        profile: None,
+        constraints: Vec::new(),
+    };
+    update.pod.volumes = vec![PodVolume { name: "data".into(), source }];
+    for it in &mut update.pod.containers {
+        it.resources = Amounts { cpus: Milli(100), mem: Milli::from_whole(32), ..Amounts::default() };
+        it.endpoints = Vec::new();
+    }
+    if let Some(first) = update.pod.containers.first_mut() {
+        first.endpoints = vec![crate::pod::endpoint(&first.name)];
+        first.mounts = vec![Mount { volume: "data".into(), path: "data".to_owned(), read_only: None }];
+    }
+    if let Some(upgrade) = &mut update.upgrade {
+        upgrade.maximum_over_capacity = Some(0.0);
+    }
+    update.unreachable = None;
+    update.constraints.retain(is_relative);
+}
+
+/// A rack that must not be is asked for by mistake only: who is bound to it could never run again.
+fn is_relative(it: &Constraint) -> bool {
+    [Operator::Unique, Operator::GroupBy, Operator::MaxPer].contains(&it.operator)
 }
 
 /// What another framework keeps on an agent.

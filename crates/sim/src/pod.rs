@@ -20,6 +20,7 @@ use crate::check::{Found, ensure, is_final};
 use crate::client::{APPS, Client, INSTANCES_MAX, Wanted, constraint, edit_apps, wanted_of};
 use crate::cluster::Cluster;
 use crate::dice::Dice;
+use crate::kept;
 use crate::store::Store;
 use crate::task::{Start, Task};
 
@@ -82,7 +83,7 @@ impl Client {
         let capacity = |dice: &mut Dice| Some(*dice.pick(&[0.0, 0.5, 1.0]));
         let upgrade =
             UpgradeUpdate { minimum_health_capacity: capacity(dice), maximum_over_capacity: capacity(dice) };
-        PodUpdate {
+        let mut update = PodUpdate {
             id: id.clone(),
             user: None,
             env: BTreeMap::new(),
@@ -101,20 +102,30 @@ impl Client {
             executor_resources: None,
             role: None,
             pod: Pod { containers, volumes: Vec::new(), linux: None, legacy_shared_cgroups: None },
+        };
+        if self.resident && kept::is_resident_pod(id) {
+            // What was reserved cannot be changed, so there are always two containers that need the same.
+            let (first, second) = (container(dice, NAMES[0], number), container(dice, NAMES[1], number));
+            update.pod.containers = vec![first, second];
+            kept::own_pod_volumes(&mut update);
         }
+        update
     }
 }
 
-fn container(dice: &mut Dice, name: &str, number: u64) -> PodContainer {
-    let what = *dice.pick(&["sleep", "sleep", "sleep", "sleep", "sleep", "sleep", "crash", "finish", "sick"]);
-    let port = || Endpoint {
+pub fn endpoint(name: &str) -> Endpoint {
+    Endpoint {
         name: format!("{name}-port").into(),
         container_port: None,
         host_port: Some(0),
         protocols: vec![Protocol::Tcp],
         labels: Labels::new(),
         network_names: Vec::new(),
-    };
+    }
+}
+
+fn container(dice: &mut Dice, name: &str, number: u64) -> PodContainer {
+    let what = *dice.pick(&["sleep", "sleep", "sleep", "sleep", "sleep", "sleep", "crash", "finish", "sick"]);
     let health = || HealthCheck {
         kind: HealthKind::Command { shell: "true".to_owned() },
         grace: Duration::from_secs(5),
@@ -136,7 +147,7 @@ fn container(dice: &mut Dice, name: &str, number: u64) -> PodContainer {
             ..Amounts::default()
         },
         resource_limits: None,
-        endpoints: if dice.chance(0.5) { vec![port()] } else { Vec::new() },
+        endpoints: if dice.chance(0.5) { vec![endpoint(name)] } else { Vec::new() },
         image: None,
         env: BTreeMap::new(),
         user: None,
