@@ -47,11 +47,16 @@ fn entry(folder: &Path, shown: &str, name: &str) -> Value {
         .as_ref()
         .and_then(|it| it.modified().ok())
         .and_then(|it| it.duration_since(std::time::UNIX_EPOCH).ok());
-    file_json(
+    let is_folder = about.as_ref().is_some_and(|it| it.is_dir());
+    let mut shown = file_json(
         &format!("{shown}/{name}"),
         about.map_or(0, |it| it.len()),
         modified.map_or(0, |it| it.as_secs()),
-    )
+    );
+    if is_folder {
+        shown["mode"] = "drwxr-xr-x".into();
+    }
+    shown
 }
 
 fn content(path: &Path) -> Option<Vec<u8>> {

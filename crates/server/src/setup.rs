@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use marathon_api::about::{InfoConfig, MarathonConfig, ZookeeperConfig};
 use marathon_core::Policy;
 use marathon_flags::{Behaviour, Config, Isolation, Master};
@@ -12,6 +13,7 @@ use marathon_http::callback::Limits;
 use marathon_local::secrets::{Files, Program, Secrets};
 use marathon_local::{LocalConfig, TaskFiles};
 use marathon_mesos::{Codec, Framework, Login, Masters, MesosConfig};
+use marathon_mesos_files::{Cluster, MesosFiles};
 use marathon_model::deployment::{GuardUpdate, OnFailure};
 use marathon_model::id::FrameworkId;
 use marathon_model::resources::Role;
@@ -188,9 +190,28 @@ fn login(config: &Config) -> Result<Option<Login>, String> {
     Ok(wanted.then(|| Login { principal, secret: secret.unwrap_or_default() }))
 }
 
-/// Files of tasks, which are there before the engine is.
-pub fn files(config: &Config) -> TaskFiles {
-    TaskFiles::new(local_dir(config))
+/// Files of tasks, which are there before the engine is: of this machine, or of the agents of the master that the
+/// state names.
+pub fn files(
+    config: &Config,
+    views: Arc<ArcSwap<View>>,
+    desk: &marathon_http::files::Desk,
+) -> Result<(), String> {
+    let Master::Mesos(master) = &config.master else {
+        desk.set(Arc::new(TaskFiles::new(local_dir(config))));
+        return Ok(());
+    };
+    let scheme = if config.mesos_tls || master.starts_with("https://") { "https" } else { "http" };
+    let login =
+        login(config)?.map(|it| marathon_mesos_files::Login { principal: it.principal, secret: it.secret });
+    let settings = marathon_mesos_files::Settings { login, ca_file: config.mesos_ca_file.clone() };
+    let cluster = move || {
+        let view = views.load();
+        let address = view.master_ui.as_deref()?.split_once("://")?.1.trim_end_matches('/');
+        Some(Cluster { master: format!("{scheme}://{address}"), framework: view.framework.clone()? })
+    };
+    desk.set(Arc::new(MesosFiles::new(&settings, cluster)?));
+    Ok(())
 }
 
 fn secrets(config: &Config) -> Arc<dyn Secrets> {

@@ -50,7 +50,7 @@ impl Shell {
         };
         let http = Arc::new(http.explaining(explain));
         http.previews.set(move |view, command| marathon_core::preview(view, &policy, command, clock.now()));
-        http.files.set(Arc::new(setup::files(&config)));
+        setup::files(&config, views.clone(), &http.files)?;
         let callbacks = callbacks(&config, &hub)?;
         if let Some(callbacks) = &callbacks {
             http.callbacks.get_or_init(|| callbacks.clone());
