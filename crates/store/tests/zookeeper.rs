@@ -305,3 +305,43 @@ fn a_server_that_dies_and_returns_costs_time_and_nothing_else() {
     assert!(matches!((error.fate, &error.cause), (Fate::Unknown, Cause::ZooKeeper(_))), "{error:?}");
     assert!(matches!(store.commit(&[put("later", b"x")]).unwrap_err().cause, Cause::InDoubt));
 }
+
+/// `cargo test --release -p marathon-store --test zookeeper -- --ignored --nocapture`
+#[test]
+#[ignore = "a measurement: what a state of 10,000 apps and 100,000 instances costs"]
+fn large_states_load_in_moments() {
+    use std::time::Instant;
+    let side = Side::new(&server().url("/huge"));
+    let (mut store, _) = side.open(&ZkOptions::default()).unwrap();
+    // As long as a stored instance, and as alike and as different as they are.
+    let record = |at: u32| {
+        let id = noise(16, at.into()).iter().map(|it| format!("{it:02x}")).collect::<String>();
+        let key = format!("instance/app{}.instance-{id}", at % 10_000);
+        let value = format!(
+            r#"{{"id":{{"spec":"/app{}","uuid":"{id}"}},"goal":"Running","phase":{{"Launched":{{"at":{at},"agent":"{}","ports":[{},{}],"state":"Running","healthy":true,"network":"10.0.{}.{}","since":17955265{at:06}}}}},"version":1795526533740,"role":"*","attempt":1,"reservation":null,"checks":[{{"alive":true,"first":1795526533740,"last":1795526539740,"failures":0}}]}}"#,
+            at % 10_000,
+            &id[..12],
+            at % 60_000,
+            at % 50_000,
+            at % 250,
+            at % 200
+        );
+        (key, value.into_bytes())
+    };
+    let began = Instant::now();
+    store.begin_snapshot((0..120_000).map(record)).unwrap();
+    store.await_snapshot();
+    let written = began.elapsed();
+    for at in 0..5000_u32 {
+        store.commit(&[put(&format!("k{at}"), &[b'x'; 500])]).unwrap();
+    }
+    let committed = began.elapsed() - written;
+    let began = Instant::now();
+    let (_, pairs) = side.open(&ZkOptions::default()).unwrap();
+    println!(
+        "120,000 records: written in {written:?}; 5,000 commits one after the other in {committed:?}; \
+         taken over and read in {:?}",
+        began.elapsed()
+    );
+    assert_eq!(pairs.len(), 125_000);
+}
