@@ -1,7 +1,8 @@
 // Applications: groups as folders, filters, sums, and what can be done to one or several.
 
 import { computed, useComputed, useSignal, type Signal } from '@preact/signals';
-import { useEffect, useRef } from 'preact/hooks';
+import { memo } from 'preact/compat';
+import { useCallback, useEffect, useRef } from 'preact/hooks';
 import { amount, mebibytes, plural } from '../lib/format.ts';
 import { nextSort, readFilters, readSort, toggled, writeQuery } from '../lib/filters.ts';
 import { HEALTHS, STATUSES, isFiltering, listing, nameOf, trail, type Column, type Filters, type Line, type Listing, type Sort } from '../lib/model.ts';
@@ -242,11 +243,11 @@ const HEADS: { by: Column; text: string; class: string }[] = [
 function List({ list, chosen }: { list: Signal<{ filters: Filters; sort: Sort; it: Listing }>; chosen: Signal<ReadonlySet<string>> }) {
   const { filters, sort, it } = list.value;
   const lines = it.lines;
-  const toggle = (id: string) => {
-    const next = new Set(chosen.value);
+  const toggle = useCallback((id: string) => {
+    const next = new Set(chosen.peek());
     if (!next.delete(id)) next.add(id);
     chosen.value = next;
-  };
+  }, [chosen]);
   const selectable = lines.filter((line) => line.kind === 'app');
   const allChosen = selectable.length > 0 && selectable.every((line) => chosen.value.has(line.id));
   const head = (
@@ -290,7 +291,8 @@ function List({ list, chosen }: { list: Signal<{ filters: Filters; sort: Sort; i
 
 const APP_MENU: [ActionName, string][] = [['scale', 'Scale …'], ['restart', 'Restart …'], ['suspend', 'Suspend …'], ['reset', 'Reset delay'], ['destroy', 'Destroy …']];
 
-function Row({ at, line, on, toggle, filters, sort }: { at: number; line: Line; on: boolean; toggle: (id: string) => void; filters: Filters; sort: Sort }) {
+/** Scrolling draws the rows that come into sight, not those that stay. */
+const Row = memo(function Row({ at, line, on, toggle, filters, sort }: { at: number; line: Line; on: boolean; toggle: (id: string) => void; filters: Filters; sort: Sort }) {
   const group = line.kind === 'group';
   const menu = group
     ? [
@@ -337,7 +339,7 @@ function Row({ at, line, on, toggle, filters, sort }: { at: number; line: Line; 
       <span class="c-menu" role="cell"><Menu label={`Actions for ${line.id}`} items={menu} /></span>
     </div>
   );
-}
+});
 
 function Selected({ chosen }: { chosen: Signal<ReadonlySet<string>> }) {
   const ids = [...chosen.value].filter((id) => apps.has(id));

@@ -168,14 +168,18 @@ export function Menu({ label, items, text }: { label: string; items: MenuItem[];
     if (event.key !== 'ArrowDown' && event.key !== 'ArrowUp') return;
     event.preventDefault();
     event.stopPropagation();
-    const was = open.value;
-    open.value = true;
     const step = event.key === 'ArrowDown' ? 1 : -1;
-    requestAnimationFrame(() => {
+    const walk = (from: number) => {
       const all = [...root.querySelectorAll<HTMLElement>('[role=menuitem]')];
-      const at = all.indexOf(document.activeElement as HTMLElement);
-      all[was ? (at + step + all.length) % all.length : 0]?.focus();
-    });
+      all[(from + step + all.length) % all.length]?.focus();
+    };
+    if (open.value) {
+      walk([...root.querySelectorAll('[role=menuitem]')].indexOf(document.activeElement as Element));
+      return;
+    }
+    open.value = true;
+    // The items are there after the next drawing.
+    requestAnimationFrame(() => walk(step > 0 ? -1 : 0));
   };
   return (
     <div

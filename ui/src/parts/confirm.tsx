@@ -42,6 +42,8 @@ type State = { is: 'idle' | 'sending' | 'done' } | { is: 'under way'; deployment
 
 const AT_A_TIME = 4;
 const PREVIEWS_MAX = 8;
+/** Targets shown one by one. */
+const LINES_MAX = 200;
 
 export function Confirm(job: Job) {
   const states = useSignal<Record<string, State>>({});
@@ -123,7 +125,8 @@ export function Confirm(job: Job) {
       )}
       {one === undefined && (
         <ul class="targets" aria-label="What is changed">
-          {job.targets.map((target) => <TargetLine key={target} target={target} state={states.value[target]} preview={previews.value[target]} />)}
+          {job.targets.slice(0, LINES_MAX).map((target) => <TargetLine key={target} target={target} state={states.value[target]} preview={previews.value[target]} />)}
+          {job.targets.length > LINES_MAX && <li><span class="target-text">and {job.targets.length - LINES_MAX} more: {of('done').length + of('under way').length} sent, {failed.length + locked.length} refused</span></li>}
         </ul>
       )}
       {single?.is === 'failed' && <Problem text={single.text} />}

@@ -60,10 +60,22 @@ export async function raw(path: string, ask: Ask = {}): Promise<Response> {
     if (error instanceof DOMException && error.name === 'AbortError') throw error;
     throw new ApiError(0, 'The server does not answer. Check that it runs and that this machine reaches it, then try again.');
   }
-  if (response.status === 401 || response.status === 403) refused.value = response.status;
-  else if (response.ok && refused.value !== undefined) refused.value = undefined;
+  noteRefusal(path.replace(/\?.*/, ''), response);
   if (!response.ok) throw await refusal(response);
   return response;
+}
+
+/** What was refused, and when: one other call that succeeds does not undo it, but the same one, or time, does. */
+let lastRefusal = { path: '', at: 0 };
+const REFUSED_MS = 5_000;
+
+function noteRefusal(path: string, response: Response): void {
+  if (response.status === 401 || response.status === 403) {
+    refused.value = response.status;
+    lastRefusal = { path, at: Date.now() };
+  } else if (response.ok && refused.value !== undefined && (path === lastRefusal.path || Date.now() - lastRefusal.at > REFUSED_MS)) {
+    refused.value = undefined;
+  }
 }
 
 export async function call<T>(path: string, ask: Ask = {}): Promise<T> {

@@ -71,7 +71,8 @@ export async function listen(listener: Listener): Promise<never> {
     } catch (error) {
       why = error instanceof ApiError ? error.message : wordsOf(error);
     }
-    if (document.hidden) continue;
+    // Let go because nobody looks: no failure.
+    if (document.hidden && lastId !== undefined) continue;
     failures++;
     // The first break is often a restart of a moment: it is not worth a word.
     const pause = failures === 1 ? 300 : Math.min(RETRY_MS_MAX, 500 * 2 ** (failures - 2));

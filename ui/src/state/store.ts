@@ -47,6 +47,8 @@ const dirty = { apps: new Set<string>(), groups: new Set<string>(), all: false, 
 let timer: ReturnType<typeof setTimeout> | undefined;
 let busy = false;
 let notBefore = 0;
+/** For the whole list. */
+let wholeNotBefore = 0;
 
 export function start(): void {
   void listen({ joined: () => void reload(), heard });
@@ -100,7 +102,8 @@ function heard(event: LiveEvent): void {
 
 function schedule(): void {
   if (timer !== undefined || busy) return;
-  timer = setTimeout(() => void flush(), Math.max(GATHER_MS, notBefore - Date.now()));
+  const small = dirty.all || dirty.queue || dirty.deployments || dirty.pods || dirty.groups.size > 0 || dirty.apps.size <= SINGLE_READS_MAX;
+  timer = setTimeout(() => void flush(), Math.max(GATHER_MS, (small ? notBefore : Math.max(notBefore, wholeNotBefore)) - Date.now()));
 }
 
 async function flush(): Promise<void> {
@@ -109,12 +112,14 @@ async function flush(): Promise<void> {
   if (busy) return;
   busy = true;
   const began = Date.now();
-  const work = { ...dirty, apps: [...dirty.apps], groups: [...dirty.groups] };
-  dirty.apps.clear();
+  // So many apps want the whole list, which was read a moment ago: they wait, all else goes on.
+  const later = !dirty.all && dirty.apps.size > SINGLE_READS_MAX && began < wholeNotBefore;
+  const work = { ...dirty, apps: later ? [] : [...dirty.apps], groups: [...dirty.groups] };
+  if (!later) dirty.apps.clear();
   dirty.groups.clear();
   dirty.all = dirty.queue = dirty.deployments = dirty.pods = false;
+  const whole = work.all || work.apps.length > SINGLE_READS_MAX;
   try {
-    const whole = work.all || work.apps.length > SINGLE_READS_MAX;
     await Promise.all([
       whole ? readAll() : readSome(work.apps, work.groups),
       work.groups.length > 0 || work.all ? readGroups() : undefined,
@@ -138,7 +143,9 @@ async function flush(): Promise<void> {
   busy = false;
   // Small reads follow each other closely; large ones take a quarter of the time at most, however large the cluster.
   const took = Date.now() - began;
-  notBefore = Math.max(notBefore, Date.now() + (took < 400 ? took / 2 : Math.min(10_000, took * 3)));
+  const pause = took < 400 ? took / 2 : Math.min(10_000, took * 3);
+  if (whole) wholeNotBefore = Date.now() + pause;
+  else notBefore = Math.max(notBefore, Date.now() + pause);
   if (dirty.all || dirty.queue || dirty.deployments || dirty.pods || dirty.apps.size > 0 || dirty.groups.size > 0) schedule();
 }
 

@@ -8,9 +8,22 @@ export const route = signal<Route>(parse(location.hash));
 window.addEventListener('hashchange', () => {
   const next = parse(location.hash);
   // A dialog belongs to the place it was opened at.
-  if (JSON.stringify(next.place) !== JSON.stringify(route.value.place)) closeDialog();
+  const elsewhere = JSON.stringify(next.place) !== JSON.stringify(route.value.place);
+  if (elsewhere) closeDialog();
   route.value = next;
+  if (elsewhere) arrive();
 });
+
+/** A new place begins at its top, an old one where it was left; the keyboard begins in the content. */
+function arrive(): void {
+  const known = (history.state as { seen?: boolean } | null)?.seen === true;
+  if (!known) history.replaceState({ seen: true }, '');
+  requestAnimationFrame(() => {
+    if (!known) scrollTo(0, 0);
+    if (document.activeElement === document.body) document.getElementById('main')?.focus({ preventScroll: true });
+  });
+}
+history.replaceState({ seen: true }, '');
 
 export function go(place: Place, query?: URLSearchParams): void {
   const hash = format(place, query);

@@ -2,6 +2,7 @@
 // keyboard reaches everything.
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
+import { createServer, request } from 'node:http';
 import { createRequire } from 'node:module';
 import { after, before, test } from 'node:test';
 import { demo } from '../../scripts/demo.mjs';
@@ -186,4 +187,32 @@ test('ten thousand apps: only what is in sight is drawn', async () => {
   await page.locator('[data-id="/app-7770"]').waitFor();
   assert.equal(await rows(), 11);
   await page.unroute('**/v2/apps');
+  await page.goto('about:blank');
+});
+
+test('it works below a path of a proxy', async () => {
+  // HAProxy and others may show this server as one of several: all addresses are relative.
+  const proxy = createServer((asked, answer) => {
+    if (!asked.url.startsWith('/team/marathon/')) return answer.writeHead(404).end();
+    const { host, ...headers } = asked.headers;
+    const on = request({ host: '127.0.0.1', port: new URL(server.root).port, path: asked.url.slice('/team/marathon'.length), method: asked.method, headers }, (got) => {
+      answer.writeHead(got.statusCode, got.headers);
+      got.pipe(answer);
+    });
+    on.on('error', () => answer.writeHead(502).end());
+    answer.on('close', () => on.destroy());
+    asked.pipe(on);
+  });
+  await new Promise((resolve) => proxy.listen(0, '127.0.0.1', resolve));
+  try {
+    await page.goto(`http://127.0.0.1:${proxy.address().port}/team/marathon/ui/#/apps`);
+    await page.locator('[data-id="/metrics"]', { hasText: '1 of 1' }).waitFor();
+    await page.locator('.light.live').waitFor();
+    await server.call('PUT', '/v2/apps/metrics', { instances: 2 });
+    await page.locator('[data-id="/metrics"]', { hasText: '2 of 2' }).waitFor();
+  } finally {
+    await page.goto('about:blank');
+    proxy.closeAllConnections();
+    proxy.close();
+  }
 });
