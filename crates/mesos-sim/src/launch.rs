@@ -11,7 +11,7 @@ use marathon_mesos_v1::json::Json;
 use marathon_zookeeper::{MasterWatch, Member, Options as ZkOptions, ZkUrl};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 use tokio::task::LocalSet;
 
 use crate::config::AgentShape;
@@ -160,23 +160,19 @@ pub fn agent_ip(at: usize) -> [u8; 4] {
     ]
 }
 
-/// Keeps one master's node in ZooKeeper while it is up.
+/// Keeps one master's node in ZooKeeper while its process lives; a new process has a new node.
 async fn candidate(shell: Rc<Shell>, seat: usize, url: ZkUrl, session: Duration) {
-    let mut up: watch::Receiver<bool> = shell.up(seat);
+    let mut up = shell.up(seat);
     loop {
-        while !*up.borrow_and_update() {
-            if up.changed().await.is_err() {
-                return;
-            }
-        }
-        let info = shell.with(|sim| master_node(sim, seat));
-        let mut zk = ZkOptions::new(url.clone());
-        zk.session_timeout = session;
-        let member = Member::join(zk, &url.path, "json.info_", info.to_string().into_bytes());
-        while *up.borrow_and_update() {
-            if up.changed().await.is_err() {
-                return;
-            }
+        let id = up.borrow_and_update().clone();
+        let member = id.is_some().then(|| {
+            let info = shell.with(|sim| master_node(sim, seat));
+            let mut zk = ZkOptions::new(url.clone());
+            zk.session_timeout = session;
+            Member::join(zk, &url.path, "json.info_", info.to_string().into_bytes())
+        });
+        if up.wait_for(|it| *it != id).await.is_err() {
+            return;
         }
         drop(member);
     }

@@ -32,7 +32,7 @@ impl Sim {
         }
         let agent = agent_id.and_then(|id| self.agent_ids.get(id)).map(|at| self.agents[*at].link);
         let aware = self.frameworks[framework].abilities.partition_aware;
-        let waits_for_agents = self.agents.iter().any(|it| it.link == Link::Recovered);
+        let waits_for_agents = agent_id.is_none() && self.agents.iter().any(|it| it.link == Link::Recovered);
         let (state, text, since) = match (agent_id, agent) {
             (None, _) if waits_for_agents => return,
             (_, Some(Link::Recovered)) => return,

@@ -26,7 +26,7 @@ use crate::front::{Answer, Request};
 use crate::processes::Processes;
 use crate::sandbox;
 use crate::sim::{Output, Sim};
-use crate::state::Conn;
+use crate::state::{Conn, Seat};
 use crate::time::Time;
 
 const PENDING_MAX: usize = 512 * 1024 * 1024;
@@ -46,7 +46,8 @@ pub struct Shell {
     processes: RefCell<Processes>,
     gone: RefCell<Vec<Conn>>,
     changed: Notify,
-    ups: RefCell<Vec<watch::Sender<bool>>>,
+    /// The id of each master's process, while there is one.
+    ups: RefCell<Vec<watch::Sender<Option<String>>>>,
     next_conn: Cell<Conn>,
     /// When the ticker wakes by itself.
     alarm: Cell<Time>,
@@ -57,7 +58,7 @@ impl Shell {
     /// Takes the simulation over. Must be called within a `LocalSet`.
     pub fn new(sim: Sim) -> Rc<Shell> {
         let (processes, mut ended) = Processes::new();
-        let ups = sim.seats.iter().map(|it| watch::channel(it.up).0).collect();
+        let ups = sim.seats.iter().map(|it| watch::channel(process(it)).0).collect();
         let began = (sim.now, Instant::now());
         let shell = Rc::new(Shell {
             sim: RefCell::new(sim),
@@ -135,9 +136,14 @@ impl Shell {
 
     /// Hands what the simulation wants done to those who do it.
     fn route(&self) {
-        let (outputs, ups): (Vec<Output>, Vec<bool>) = {
+        let outputs = {
             let mut sim = self.sim.borrow_mut();
-            (sim.take_outputs(), sim.seats.iter().map(|it| it.up).collect())
+            for (sender, seat) in self.ups.borrow().iter().zip(&sim.seats) {
+                if sender.borrow().as_ref() != Some(&seat.id).filter(|_| seat.up) {
+                    sender.send_replace(process(seat));
+                }
+            }
+            sim.take_outputs()
         };
         for output in outputs {
             match output {
@@ -150,9 +156,6 @@ impl Shell {
                 Output::Start { process, job } => self.processes.borrow_mut().start(process, &job),
                 Output::Signal { process, hard } => self.processes.borrow().signal(process, hard),
             }
-        }
-        for (sender, up) in self.ups.borrow().iter().zip(ups) {
-            sender.send_if_modified(|it| std::mem::replace(it, up) != up);
         }
     }
 
@@ -171,8 +174,8 @@ impl Shell {
         let _ = stream.pieces.send(Piece::Bytes(bytes));
     }
 
-    /// Whether a master's process is up, and when that changes.
-    pub fn up(&self, seat: usize) -> watch::Receiver<bool> {
+    /// The id of a master's process, none while it is dead, and when that changes.
+    pub fn up(&self, seat: usize) -> watch::Receiver<Option<String>> {
         self.ups.borrow()[seat].subscribe()
     }
 
@@ -189,7 +192,7 @@ impl Shell {
         let mut up = self.ups.borrow()[seat].subscribe();
         let mut listener = Some(first);
         loop {
-            if !*up.borrow_and_update() {
+            if up.borrow_and_update().is_none() {
                 // A dead process refuses connections.
                 listener = None;
                 if up.changed().await.is_err() {
@@ -219,7 +222,7 @@ impl Shell {
 
     /// Serves all agents: which one is meant tells the address that the client connected to.
     pub async fn serve_agents(self: Rc<Shell>, listener: TcpListener) {
-        let (_alive, dying) = watch::channel(true);
+        let (_alive, dying) = watch::channel(Some(String::new()));
         loop {
             if let Ok((stream, _)) = listener.accept().await {
                 let shell = self.clone();
@@ -233,7 +236,7 @@ impl Shell {
         self: Rc<Shell>,
         stream: TcpStream,
         seat: Option<usize>,
-        mut dying: watch::Receiver<bool>,
+        mut dying: watch::Receiver<Option<String>>,
     ) {
         let _ = stream.set_nodelay(true);
         let local = stream.local_addr().ok();
@@ -247,7 +250,7 @@ impl Shell {
         let connection = http.serve_connection(TokioIo::new(stream), service);
         tokio::select! {
             _ = connection => {}
-            () = async { while dying.changed().await.is_ok() && *dying.borrow() {} } => {}
+            () = async { while dying.changed().await.is_ok() && dying.borrow().is_some() {} } => {}
         }
     }
 
@@ -317,4 +320,8 @@ impl Shell {
             sandbox::serve(sim, agent, &request).unwrap_or_else(|| sim.handle_agent(agent, &request))
         })
     }
+}
+
+fn process(seat: &Seat) -> Option<String> {
+    seat.up.then(|| seat.id.clone())
 }

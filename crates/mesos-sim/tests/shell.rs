@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use marathon_mesos_sim::launch::Cluster;
 use marathon_mesos_sim::options::Options;
+use marathon_testkit::zookeeper::ZooKeeper;
 use serde_json::{Value, json};
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -134,6 +135,35 @@ fn a_dead_master_refuses_and_the_next_one_leads() {
     while TcpStream::connect(first).is_err() {
         assert!(began.elapsed() < PATIENCE, "the master does not come back");
     }
+}
+
+#[test]
+fn zookeeper_elects_among_the_masters() {
+    let zookeeper = ZooKeeper::start();
+    let cluster = cluster(|it| it.zk = Some(zookeeper.url("/mesos")));
+    let ports: Vec<u16> = cluster.addresses.masters.iter().map(SocketAddr::port).collect();
+    let leader = |asked: usize| -> Option<usize> {
+        let (head, _) = ask(cluster.addresses.masters[asked], "GET /redirect HTTP/1.1\r\nHost: sim\r\n\r\n");
+        let place = head.lines().find_map(|it| it.strip_prefix("Location: //127.0.0.1:"))?;
+        ports.iter().position(|it| it.to_string() == place)
+    };
+    let until = |what: &str, asked: usize, wanted: &dyn Fn(usize) -> bool| -> usize {
+        let began = Instant::now();
+        loop {
+            if let Some(it) = leader(asked).filter(|it| wanted(*it)) {
+                return it;
+            }
+            assert!(began.elapsed() < PATIENCE, "{what}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    };
+    let first = until("nobody leads", 0, &|_| true);
+    let other = 1 - first;
+    order(&cluster, other, &json!({ "do": "kill_master", "master": first }));
+    until("nobody takes over", other, &|it| it == other);
+    order(&cluster, other, &json!({ "do": "start_master", "master": first }));
+    order(&cluster, other, &json!({ "do": "kill_master", "master": other }));
+    until("the first one does not come back", first, &|it| it == first);
 }
 
 #[test]

@@ -64,6 +64,22 @@ impl Server {
         server
     }
 
+    /// On a Mesos cluster instead of this machine.
+    pub fn on(master: &str, flags: &[&str]) -> Server {
+        let folder = tempfile::tempdir().unwrap();
+        let port = free_port().to_string();
+        let data = folder.path().join("data").display().to_string();
+        let own = ["--master", master, "--http_address", "127.0.0.1", "--hostname", "localhost"];
+        let rest = ["--http_port", &port, "--data_dir", &data];
+        let arguments: Vec<String> =
+            own.iter().chain(&rest).chain(flags).map(|it| (*it).to_owned()).collect();
+        let child = spawn(folder.path(), &arguments);
+        let dir = folder.path().to_owned();
+        let mut server = Server { port: port.parse().unwrap(), dir, child, arguments, _folder: Some(folder) };
+        server.wait_up();
+        server
+    }
+
     pub fn at(dir: &Path, flags: &[&str]) -> Server {
         let port = free_port();
         let (first, last) = task_ports();
@@ -204,6 +220,21 @@ impl Server {
                 let apps = self.request("GET", "/v2/apps?embed=apps.tasks", &[], "").text();
                 panic!("not within {PATIENCE:?}: {what}\napps: {apps}\nlog:\n{}", self.log());
             }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Waits like [`Server::wait`]; what the condition last wrote down is shown when it does not come true.
+    #[track_caller]
+    pub fn wait_or(
+        &self,
+        what: &str,
+        seen: &mut String,
+        mut condition: impl FnMut(&Server, &mut String) -> bool,
+    ) {
+        let began = Instant::now();
+        while !condition(self, seen) {
+            assert!(began.elapsed() < PATIENCE, "not within {PATIENCE:?}: {what}: {seen}");
             std::thread::sleep(Duration::from_millis(20));
         }
     }
