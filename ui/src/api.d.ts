@@ -4688,7 +4688,7 @@ export interface operations {
     abdicate: {
         parameters: {
             query?: {
-                /** @description Not yet supported. */
+                /** @description file:///path: the next leader saves the state there, on its own machine, before it begins. */
                 backup?: string;
                 /** @description Not yet supported. */
                 restore?: string;
