@@ -40,8 +40,14 @@ impl Finder {
         }
         let cluster = (self.cluster)()
             .ok_or_else(|| Refused::Unavailable("No Mesos master is known at the moment".to_owned()))?;
-        let agent = self.agent(client, &cluster, of).await?;
-        let place = self.sandbox(client, &cluster, &agent, of).await?;
+        let mut agents = self.agent(client, &cluster, of).await?.into_iter();
+        let place = loop {
+            let Some(agent) = agents.next() else { return Err(Refused::NoSandbox) };
+            match self.sandbox(client, &cluster, &agent, of).await {
+                Err(Refused::Unavailable(_) | Refused::TooSlow(_)) if agents.len() > 0 => {}
+                found => break found?,
+            }
+        };
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= PLACES_MAX {
             known.clear();
@@ -56,8 +62,8 @@ impl Finder {
         (since.elapsed() < BELIEVED).then(|| place.clone())
     }
 
-    /// The address of the agent, by the master.
-    async fn agent(&self, client: &Client, cluster: &Cluster, of: &Target) -> Result<String, Refused> {
+    /// The addresses of the agent, by the master.
+    async fn agent(&self, client: &Client, cluster: &Cluster, of: &Target) -> Result<Vec<String>, Refused> {
         let id = match &of.agent {
             Some(agent) => agent.as_str().to_owned(),
             None => self.agent_of_task(client, cluster, &of.task).await?,
@@ -70,8 +76,11 @@ impl Finder {
             Refused::Unavailable(format!("Agent '{id}' is not known to the master any more"))
         })?;
         let scheme = cluster.master.split("://").next().unwrap_or("http");
-        address(scheme, &agent)
-            .ok_or_else(|| Refused::Unavailable(format!("The master does not say where agent '{id}' is")))
+        let addresses = addresses(scheme, &agent);
+        if addresses.is_empty() {
+            return Err(Refused::Unavailable(format!("The master does not say where agent '{id}' is")));
+        }
+        Ok(addresses)
     }
 
     /// Of a task that has ended and that nobody here remembers.
@@ -159,15 +168,20 @@ fn executors(of: &Target) -> Vec<String> {
     }
 }
 
-fn address(scheme: &str, agent: &json::AgentAt) -> Option<String> {
-    let at = agent.pid.rsplit_once('@')?.1;
-    let (_, port) = at.rsplit_once(':')?;
-    port.parse::<u16>().ok()?;
-    // A certificate is for a name.
-    match scheme == "https" && !agent.hostname.is_empty() {
-        true => Some(format!("https://{}:{port}", agent.hostname)),
-        false => Some(format!("{scheme}://{at}")),
+/// Where the master reaches an agent, and by its name, which others may reach better. A certificate is for a name.
+fn addresses(scheme: &str, agent: &json::AgentAt) -> Vec<String> {
+    let at = agent.pid.rsplit_once('@').map_or("", |(_, it)| it);
+    let Some((_, port)) = at.rsplit_once(':').filter(|(_, port)| port.parse::<u16>().is_ok()) else {
+        return Vec::new();
+    };
+    let by_name = (!agent.hostname.is_empty()).then(|| format!("{scheme}://{}:{port}", agent.hostname));
+    let mut all = vec![format!("{scheme}://{at}")];
+    all.extend(by_name);
+    if scheme == "https" {
+        all.reverse();
     }
+    all.dedup();
+    all
 }
 
 #[cfg(test)]
@@ -175,17 +189,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses() {
+    fn agents_are_reached_by_address_and_name() {
         let agent =
             |pid: &str| json::AgentAt { id: "S".to_owned(), hostname: "h".to_owned(), pid: pid.to_owned() };
         for (scheme, pid, want) in [
-            ("http", "slave(1)@10.0.0.7:5051", Some("http://10.0.0.7:5051")),
-            ("https", "slave(1)@10.0.0.7:5051", Some("https://h:5051")),
-            ("http", "slave(1)@[::1]:5051", Some("http://[::1]:5051")),
-            ("http", "slave(1)", None),
-            ("http", "slave(1)@h:port", None),
+            ("http", "slave(1)@10.0.0.7:5051", &["http://10.0.0.7:5051", "http://h:5051"][..]),
+            ("https", "slave(1)@10.0.0.7:5051", &["https://h:5051", "https://10.0.0.7:5051"]),
+            ("http", "slave(1)@[::1]:5051", &["http://[::1]:5051", "http://h:5051"]),
+            ("http", "slave(1)@h:5051", &["http://h:5051"]),
+            ("http", "slave(1)", &[]),
+            ("http", "slave(1)@h:port", &[]),
         ] {
-            assert_eq!(address(scheme, &agent(pid)).as_deref(), want, "{pid}");
+            assert_eq!(addresses(scheme, &agent(pid)), want, "{pid}");
         }
     }
 }

@@ -258,6 +258,18 @@ async fn what_is_away_is_said_so() {
     let address = mesos.address;
     let text = format!("The answer of http://{address} is larger than 8388608 bytes");
     assert_eq!(list(mesos, of.clone()).await, Refused::Unavailable(text));
+    // Only its name leads to the agent.
+    let mesos = start(false, |path, port| match path.starts_with("/slaves") {
+        true => {
+            let (status, body) = agents(port);
+            let body = String::from_utf8(body).unwrap();
+            let body = body.replace("slave(1)@127.0.0.1:", "slave(1)@[::2]:");
+            Some((status, body.into_bytes()))
+        }
+        false => sandbox(&latest(APP), path),
+    })
+    .await;
+    assert_eq!(mesos.files.list(&of, &path("")).await.unwrap().entries.len(), 2);
     // No master at all.
     let files = MesosFiles::new(&Settings::default(), || None).unwrap();
     assert!(matches!(files.list(&of, &path("")).await, Err(Refused::Unavailable(_))));
