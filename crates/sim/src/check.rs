@@ -20,6 +20,7 @@ use crate::kept;
 use crate::placement;
 use crate::pod;
 use crate::promise::{self, Promises};
+use crate::room;
 use crate::store::Store;
 
 /// A broken invariant: its name and what was seen.
@@ -196,7 +197,7 @@ impl Checks {
                 for launch in launches {
                     self.launch(cluster, launch)?;
                     let own = !launch.reserved.is_empty();
-                    let fits = own || left.as_mut().is_none_or(|left| cluster::take(left, launch).is_some());
+                    let fits = own || left.as_mut().is_none_or(|left| room::take(left, launch).is_some());
                     ensure!(fits, "launches fit their offer", "{offer}: {}", launch.task);
                 }
                 Ok(())

@@ -6,15 +6,17 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use marathon_model::id::{AgentId, OfferId, TaskId};
-use marathon_model::offer::{Call, EngineEvent, Launch, Offer, Operation, Reason, TaskState, TaskStatus};
-use marathon_model::resources::{Amount, Amounts, Milli, PortRange, Resource, Role};
+use marathon_model::offer::{Call, EngineEvent, Offer, Operation, Reason, TaskState, TaskStatus};
+use marathon_model::resources::{Resource, Role};
 use marathon_model::time::Timestamp;
 
 use crate::agenda::{Agenda, Happening, Millis};
+use crate::agent::{Agent, Link};
 use crate::dice::Dice;
 use crate::kept;
 use crate::plan::{AgentPlan, Faults, Plan};
 use crate::pod;
+use crate::room::{emptied, is_empty, is_nothing, take};
 use crate::task::Task;
 
 /// How long the engine waits for an agent before it reports its tasks unreachable.
@@ -46,76 +48,11 @@ pub struct Cluster {
 }
 
 #[derive(Debug)]
-pub struct Agent {
-    pub id: AgentId,
-    pub plan: AgentPlan,
-    pub free: Vec<Resource>,
-    pub link: Link,
-    /// Counts the cuts, so that a late event can tell which one it belongs to.
-    pub cuts: u64,
-    /// When it is not to be relied upon, by the wall clock.
-    pub maintenance: Option<(Timestamp, Duration)>,
-    /// Reserved, volumes included, whether in use or not.
-    pub kept: Vec<Resource>,
-    /// Some of it belongs to another framework.
-    pub strangers: bool,
-    /// Counts what came back, so that nobody has to look again at what is free while nothing did.
-    returns: u64,
-    filter: Option<Filter>,
-}
-
-/// What was refused is not offered again for a while, unless there is more of it.
-#[derive(Debug)]
-struct Filter {
-    until: Millis,
-    refused: Vec<Resource>,
-    kept: Vec<Resource>,
-    /// With so many returns there was no more than what was refused.
-    seen: Option<u64>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Link {
-    Up,
-    /// Out of reach; the engine has not noticed.
-    Cut,
-    /// Out of reach for so long that its tasks were reported unreachable.
-    Missed,
-    /// It will never be back, but nobody has said so.
-    Dead,
-    /// An operator said so.
-    MarkedGone,
-}
-
-#[derive(Debug)]
 pub struct OpenOffer {
     pub agent: usize,
     pub maintenance: Option<(Timestamp, Duration)>,
     pub resources: Vec<Resource>,
     pub kept: Vec<Resource>,
-}
-
-impl Agent {
-    /// Something is free again, or may be: of what is kept, too.
-    pub fn take_back(&mut self, resources: &[Resource]) {
-        give_back(&mut self.free, resources);
-        self.returns += 1;
-    }
-
-    /// As it was when last looked at, because nothing came back since.
-    fn is_still_filtered(&self, now: Millis) -> bool {
-        self.filter.as_ref().is_some_and(|it| now < it.until && it.seen == Some(self.returns))
-    }
-
-    fn is_filtered(&mut self, now: Millis, idle: &[Resource]) -> bool {
-        let Some(filter) = self.filter.as_mut().filter(|it| now < it.until) else { return false };
-        let filtered =
-            is_no_more(&self.free, &filter.refused) && idle.iter().all(|it| filter.kept.contains(it));
-        if filtered {
-            filter.seen = Some(self.returns);
-        }
-        filtered
-    }
 }
 
 impl Cluster {
@@ -146,13 +83,10 @@ impl Cluster {
 
     pub fn add_agent(&mut self, plan: AgentPlan) {
         self.next_agent += 1;
-        let free = plan.resources.clone();
         let id = AgentId::new(format!("agent-{}", self.next_agent));
         let strangers = self.next_agent.is_multiple_of(3);
         let kept = if strangers { kept::strangers() } else { Vec::new() };
-        let (link, maintenance) = (Link::Up, None);
-        let (cuts, returns, filter) = (0, 0, None);
-        self.agents.push(Agent { id, plan, free, link, cuts, maintenance, kept, strangers, returns, filter });
+        self.agents.push(Agent::new(id, plan, kept, strangers));
     }
 
     /// A scheduler subscribes.
@@ -162,7 +96,7 @@ impl Cluster {
         self.suppressed = false;
         self.told_offers = agenda.now;
         for agent in &mut self.agents {
-            agent.filter = None;
+            agent.unfilter();
         }
         self.told.clear();
         self.allocate_soon(agenda, 10);
@@ -288,7 +222,7 @@ impl Cluster {
             Call::Revive(_) => {
                 self.suppressed = false;
                 for agent in &mut self.agents {
-                    agent.filter = None;
+                    agent.unfilter();
                 }
                 self.allocate_soon(agenda, 5);
             }
@@ -314,10 +248,8 @@ impl Cluster {
 
     fn decline(&mut self, now: Millis, offer: &OfferId, hold: Duration) {
         let Some(offer) = number(offer).and_then(|it| self.offers.remove(&it)) else { return };
-        let agent = &mut self.agents[offer.agent];
-        agent.take_back(&offer.resources);
-        let until = now + hold.as_millis() as u64;
-        agent.filter = Some(Filter { until, refused: offer.resources, kept: offer.kept, seen: None });
+        let agent = offer.agent;
+        self.agents[agent].refuse(offer, now + hold.as_millis() as u64);
     }
 
     fn accept(&mut self, agenda: &mut Agenda, id: &OfferId, operations: Vec<Operation>) {
@@ -471,115 +403,4 @@ pub fn answer(task: TaskId, state: TaskState, agent: Option<AgentId>, reason: Op
 
 pub fn number(offer: &OfferId) -> Option<u64> {
     offer.as_str().strip_prefix('o')?.parse().ok()
-}
-
-/// Takes what a launch needs out of an offer; `None` if it is not there.
-pub fn take(from: &mut [Resource], launch: &Launch) -> Option<Vec<Resource>> {
-    let mut taken: Vec<Resource> =
-        from.iter().map(|it| Resource { amount: nothing(&it.amount), ..it.clone() }).collect();
-    let mut scalar = |role: &Role, mut need: Milli, kind: fn(&mut Amount) -> Option<&mut Milli>| {
-        for (have, mine) in from.iter_mut().zip(&mut taken).filter(|(have, _)| have.role == *role) {
-            if let (Some(have), Some(mine)) = (kind(&mut have.amount), kind(&mut mine.amount)) {
-                let part = need.min(*have);
-                *have = have.saturating_sub(part);
-                *mine = *mine + part;
-                need = need.saturating_sub(part);
-            }
-        }
-        (need == Milli::ZERO).then_some(())
-    };
-    let sum = |kind: fn(&Amounts) -> Milli| launch.shares.values().map(kind).sum::<Milli>();
-    let all = (sum(|it| it.cpus), sum(|it| it.mem), sum(|it| it.disk));
-    if all != (launch.resources.cpus, launch.resources.mem, launch.resources.disk) {
-        return None;
-    }
-    for (role, share) in &launch.shares {
-        scalar(role, share.cpus, |it| if let Amount::Cpus(it) = it { Some(it) } else { None })?;
-        scalar(role, share.mem, |it| if let Amount::Mem(it) = it { Some(it) } else { None })?;
-        scalar(role, share.disk, |it| if let Amount::Disk(it) = it { Some(it) } else { None })?;
-    }
-    for port in &launch.host_ports {
-        from.iter_mut().zip(&mut taken).find_map(|(have, mine)| {
-            match (&mut have.amount, &mut mine.amount) {
-                (Amount::Ports(have), Amount::Ports(mine)) => {
-                    let at = have.iter().position(|it| it.first <= *port && *port <= it.last)?;
-                    let PortRange { first, last } = have.remove(at);
-                    have.extend((first < *port).then(|| PortRange { first, last: port - 1 }));
-                    have.extend((*port < last).then(|| PortRange { first: port + 1, last }));
-                    mine.push(PortRange { first: *port, last: *port });
-                    Some(())
-                }
-                _ => None,
-            }
-        })?;
-    }
-    Some(taken)
-}
-
-/// Puts resources back where they came from; the lists go in step.
-pub fn give_back(to: &mut [Resource], back: &[Resource]) {
-    for (to, back) in to.iter_mut().zip(back) {
-        match (&mut to.amount, &back.amount) {
-            (Amount::Cpus(to), Amount::Cpus(back))
-            | (Amount::Mem(to), Amount::Mem(back))
-            | (Amount::Disk(to), Amount::Disk(back)) => *to = *to + *back,
-            (Amount::Ports(to), Amount::Ports(back)) => {
-                to.extend(back);
-                to.sort_unstable();
-                let mut joined: Vec<PortRange> = Vec::with_capacity(to.len());
-                for range in to.iter() {
-                    match joined.last_mut() {
-                        Some(last) if last.last + 1 == range.first => last.last = range.last,
-                        _ => joined.push(*range),
-                    }
-                }
-                *to = joined;
-            }
-            _ => {}
-        }
-    }
-}
-
-fn nothing(amount: &Amount) -> Amount {
-    match amount {
-        Amount::Cpus(_) => Amount::Cpus(Milli::ZERO),
-        Amount::Mem(_) => Amount::Mem(Milli::ZERO),
-        Amount::Disk(_) => Amount::Disk(Milli::ZERO),
-        Amount::Gpus(_) => Amount::Gpus(Milli::ZERO),
-        Amount::Ports(_) => Amount::Ports(Vec::new()),
-        Amount::Other(name, _) => Amount::Other(name.clone(), Milli::ZERO),
-    }
-}
-
-fn emptied(resources: &[Resource]) -> Vec<Resource> {
-    resources.iter().map(|it| Resource { amount: nothing(&it.amount), ..it.clone() }).collect()
-}
-
-fn is_nothing(amount: &Amount) -> bool {
-    match amount {
-        Amount::Cpus(it) | Amount::Mem(it) | Amount::Disk(it) | Amount::Gpus(it) | Amount::Other(_, it) => {
-            *it == Milli::ZERO
-        }
-        Amount::Ports(it) => it.is_empty(),
-    }
-}
-
-/// Without cpus and memory there is nothing worth an offer.
-fn is_empty(resources: &[Resource]) -> bool {
-    let some =
-        |kind: fn(&Amount) -> bool| resources.iter().any(|it| kind(&it.amount) && !is_nothing(&it.amount));
-    !(some(|it| matches!(it, Amount::Cpus(_))) && some(|it| matches!(it, Amount::Mem(_))))
-}
-
-/// Whether `free` offers nothing that `refused` did not.
-fn is_no_more(free: &[Resource], refused: &[Resource]) -> bool {
-    free.iter().zip(refused).all(|(free, refused)| match (&free.amount, &refused.amount) {
-        (Amount::Cpus(a), Amount::Cpus(b))
-        | (Amount::Mem(a), Amount::Mem(b))
-        | (Amount::Disk(a), Amount::Disk(b)) => a <= b,
-        (Amount::Ports(a), Amount::Ports(b)) => {
-            marathon_model::offer::port_count(a) <= marathon_model::offer::port_count(b)
-        }
-        _ => true,
-    })
 }

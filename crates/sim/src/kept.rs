@@ -211,7 +211,7 @@ fn give_back_one(free: &mut [Resource], back: &Resource) {
         *it.role == *ANY_ROLE && std::mem::discriminant(&it.amount) == std::mem::discriminant(&back.amount)
     };
     let Some(at) = some.iter().position(same) else { return };
-    crate::cluster::give_back(&mut some[at..=at], std::slice::from_ref(back));
+    crate::room::give_back(&mut some[at..=at], std::slice::from_ref(back));
     free[at] = some.swap_remove(at);
 }
 

@@ -11,6 +11,7 @@
 //! histories are kind enough to get far. INVARIANTS.md lists what is checked.
 
 mod agenda;
+mod agent;
 mod check;
 mod client;
 mod cluster;
@@ -23,6 +24,7 @@ mod plan;
 mod pod;
 mod promise;
 mod restart;
+mod room;
 mod settle;
 mod sim;
 mod store;

@@ -13,7 +13,8 @@ use marathon_model::time::Timestamp;
 use uuid::Uuid;
 
 use crate::agenda::{Agenda, Happening, Millis, TaskMove};
-use crate::cluster::{Cluster, Link, answer};
+use crate::agent::Link;
+use crate::cluster::{Cluster, answer};
 
 const RESEND_AFTER: Millis = 10_000;
 const RESEND_MAX: Millis = 600_000;
