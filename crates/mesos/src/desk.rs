@@ -14,7 +14,8 @@ use crate::offer::Open;
 /// So many offers are kept; what comes beyond is turned down at once. The core answers each within moments.
 pub const OFFERS_MAX: usize = 200_000;
 
-const REPEAT_FIRST: Duration = Duration::from_secs(5);
+/// Most agents are back within a second or two.
+const REPEAT_FIRST: Duration = Duration::from_secs(1);
 const REPEAT_CEILING: Duration = Duration::from_secs(60);
 
 pub struct Desk {
@@ -141,13 +142,13 @@ mod tests {
         desk.asked(&asked, start);
         let mut pauses = Vec::new();
         let mut now = start;
-        for _ in 0..6 {
+        for _ in 0..8 {
             let due = desk.repeat_at().expect("nobody answered");
             pauses.push((due - now).as_secs());
             now = due;
             assert_eq!(desk.repeat(now), asked);
         }
-        assert_eq!(pauses, [5, 10, 20, 40, 60, 60]);
+        assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60]);
         desk.heard(&task("_app"), false);
         assert_eq!(desk.repeat(now), asked[1..]);
         desk.heard(&task("web"), true);

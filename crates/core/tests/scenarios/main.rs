@@ -16,3 +16,4 @@ mod promises;
 mod resident;
 mod restarts;
 mod rig;
+mod roles;

@@ -3,3 +3,4 @@
 mod accept;
 mod playback;
 mod replay;
+mod script;
