@@ -353,7 +353,7 @@ impl Engine {
                 )));
             }
             (307 | 403 | 404 | 503, _) => {
-                return Err(End::Lost(format!("the master answers a call with {} {text}", head.status)));
+                return Err(End::Lost(format!("the master answers a call with {}", said(head, text))));
             }
             (400, _)
                 if text.contains("Mesos-Stream-Id")
@@ -362,7 +362,7 @@ impl Engine {
             {
                 return Err(End::Lost(format!("the subscription is over: {text}")));
             }
-            (401, _) => return Err(End::Fatal(Fatal::Refused(format!("401 {text}")))),
+            (401, _) => return Err(End::Fatal(Fatal::Refused(said(head, text)))),
             _ => {}
         }
         tracing::error!(status = head.status, call = ?sent, "the master refuses a call: {text}");
@@ -392,9 +392,15 @@ impl Engine {
 fn turned_away(address: &Address, head: &Head, text: &str) -> End {
     match head.status {
         307 | 302 | 308 => End::Elsewhere(head.get("location").and_then(|it| address.redirected(it))),
-        400 | 401 | 403 | 405 | 406 | 415 => End::Fatal(Fatal::Refused(format!("{} {text}", head.status))),
-        status => End::Lost(format!("{status} {text}")),
+        400 | 401 | 403 | 405 | 406 | 415 => End::Fatal(Fatal::Refused(said(head, text))),
+        _ => End::Lost(said(head, text)),
     }
+}
+
+/// The status and the master's words, which now and then begin with it.
+fn said(head: &Head, text: &str) -> String {
+    let status = head.status.to_string();
+    if text.starts_with(&status) { text.to_owned() } else { format!("{status} {text}").trim_end().to_owned() }
 }
 
 /// A question that even an idle master answers: for a task that nobody has.
