@@ -48,7 +48,7 @@ function isTyping(target: EventTarget | null): boolean {
 
 export function installShortcuts(): void {
   document.addEventListener('keydown', (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey || isTyping(event.target) || dialog.value !== undefined) return;
+    if (event.ctrlKey || event.metaKey || event.altKey || isTyping(event.target) || document.querySelector('dialog[open]')) return;
     const after = Date.now() - armed < 1_500;
     armed = 0;
     const place = route.value.place;

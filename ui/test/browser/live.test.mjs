@@ -6,7 +6,9 @@ import { Browser, Server, until } from './world.mjs';
 let server, browser, other, page;
 before(async () => {
   [server, browser, other] = await Promise.all([new Server().start(), Browser.start(), Browser.start()]);
-  await server.call('POST', '/v2/apps', { id: '/steady', cmd: 'sleep 100000', cpus: 0.01, mem: 8, instances: 2 });
+  // With a check, a version that ends at once never counts as being there: its deployment goes on until it is undone.
+  const check = { protocol: 'COMMAND', command: { value: 'true' }, delaySeconds: 1, intervalSeconds: 1, gracePeriodSeconds: 5 };
+  await server.call('POST', '/v2/apps', { id: '/steady', cmd: 'sleep 100000', cpus: 0.01, mem: 8, instances: 2, healthChecks: [check] });
   await server.settled();
   page = await browser.page(`${server.root}/ui/`);
 });
@@ -51,7 +53,7 @@ test('two browsers see each other within a second', async () => {
 
 test('a change that breaks is seen, explained and rolled back', async () => {
   await page.goto(`${server.root}/ui/#/apps/%2Fsteady/edit`);
-  await page.getByLabel('Command').fill('echo "cannot find the moon" >&2; exit 7');
+  await page.locator('#f-cmd').fill('echo "cannot find the moon" >&2; exit 7');
   await page.getByRole('button', { name: 'Change and deploy' }).click();
   await page.waitForURL(/%2Fsteady$/);
   await page.locator('.notice', { hasText: 'exited with status 7' }).waitFor();
@@ -76,6 +78,7 @@ test('a change that breaks is seen, explained and rolled back', async () => {
 
 test('a deployment is stopped where it is', async () => {
   await server.call('POST', '/v2/apps', { id: '/huge', cmd: 'sleep 1', cpus: 5000, mem: 8 });
+  await page.goto(`${server.root}/ui/#/deployments`);
   const running = page.locator('article.deployment', { hasText: '/huge' });
   await running.getByRole('link', { name: 'what does it wait for?' }).click();
   await page.locator('.headline', { hasText: 'cpus' }).waitFor();
