@@ -3,7 +3,7 @@
 //! All of it runs on one thread: a request borrows the simulation, takes its step and hands the outputs to the
 //! streams before anything else happens. A ticker does the same when something is due by time.
 //!
-//! A stream that its client does not read piles up here. At [`PENDING_MAX`] bytes it is cut, as if the
+//! A stream that its client does not read piles up here. At `PENDING_MAX` bytes it is cut, as if the
 //! connection had broken.
 
 use std::cell::{Cell, RefCell};
