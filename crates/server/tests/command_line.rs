@@ -33,7 +33,7 @@ fn bad_command_lines() {
         (&["--master", "local", "--nonsense"], "--nonsense"),
         (&["--master", "local", "--http_port", "x"], "'x'"),
         (&["--master", "local", "--default_accepted_resource_roles", "prod"], "'prod'"),
-        (&["--master", "h:5050"], "--master h:5050"),
+        (&["--master", "zk://h:2181"], "it has no path"),
         (&["--master", "local", "--ssl_keystore_path", "/k", "--ssl_keystore_password", "x"], "HTTPS"),
     ] {
         refused(&[], arguments, 112, part);
