@@ -36,7 +36,8 @@ fn ci() -> Result<(), String> {
     cargo("documentation", &doc, &[("RUSTDOCFLAGS", "-D warnings")])?;
     cargo("tests", &["test", "--workspace", "--locked"], &[])?;
     if interface {
-        cargo("server", &["build", "--locked", "-p", "marathon-server"], &[])?;
+        // As with the simulator below: not `-p`, or much would be built once more.
+        cargo("server", &["build", "--locked", "--bin", "marathon"], &[])?;
         web::browse()?;
     }
     // Of the workspace as a whole, as the tests are: for one package alone the libraries below it might have other
