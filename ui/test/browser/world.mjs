@@ -1,7 +1,7 @@
 // A real server on the embedded engine and a real browser, for the tests and the pictures.
 import { spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
-import { createServer } from 'node:net';
+import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -53,8 +53,9 @@ export async function until(what, look, limit = LIMIT_MS) {
 }
 
 export class Server {
-  constructor(flags = []) {
+  constructor(flags = [], master = 'local') {
     this.flags = flags;
+    this.master = master;
     this.data = mkdtempSync(join(tmpdir(), 'marathon-ui-'));
   }
 
@@ -63,7 +64,7 @@ export class Server {
     this.api = `http://127.0.0.1:${this.port}`;
     this.root ??= process.env.UI_FROM_DISK ? await this.fromDisk() : this.api;
     const flags = [
-      '--master', 'local', '--hostname', '127.0.0.1', '--http_address', '127.0.0.1', '--http_port', String(this.port),
+      '--master', this.master, '--hostname', '127.0.0.1', '--http_address', '127.0.0.1', '--http_port', String(this.port),
       '--data_dir', this.data, ...this.flags,
     ];
     const env = { ...process.env, RUST_BACKTRACE: '1' };
@@ -129,6 +130,37 @@ export class Server {
       rmSync(this.data, { recursive: true, force: true });
     }
   }
+}
+
+/** Another program of a test, known to be up by what `isUp` finds. */
+export class Program {
+  async start(command, args, isUp) {
+    this.log = '';
+    this.process = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+    for (const it of [this.process.stdout, this.process.stderr]) it.on('data', (text) => (this.log = (this.log + text).slice(-20_000)));
+    this.process.on('error', (error) => (this.log += error.message));
+    await until(`${command} is up`, async () => {
+      if (this.process.exitCode !== null) throw new Error(`it ended: ${this.log}`);
+      return isUp();
+    }, 60_000);
+    return this;
+  }
+
+  async stop() {
+    if (this.process.exitCode !== null || this.process.signalCode !== null) return;
+    const ended = new Promise((resolve) => this.process.once('exit', resolve));
+    this.process.kill('SIGKILL');
+    await ended;
+  }
+}
+
+/** Whether somebody listens there. */
+export async function listens(port) {
+  return new Promise((resolve) => {
+    const socket = connect(port, '127.0.0.1');
+    socket.once('connect', () => (socket.destroy(), resolve(true)));
+    socket.once('error', () => resolve(false));
+  });
 }
 
 const FLAGS = [
