@@ -197,15 +197,15 @@ async fn sandboxes_are_found() {
     let custom = format!("marathon-{APP}");
     let state = |executor: &str| {
         format!(
-            r#"{{"frameworks":[],"completed_frameworks":[{{"id":"{FRAMEWORK}","executors":[],"completed_executors":[{{"id":"{executor}","directory":"/work/runs/7"}}]}}]}}"#
+            r#"{{"frameworks":[],"completed_frameworks":[{{"id":"{FRAMEWORK}","executors":[],"completed_executors":[{{"id":"{executor}","directory":"/agent/runs/7"}}]}}]}}"#
         )
     };
     for (task, name, state) in [
         (APP, latest(APP), None),
         (APP, latest(&custom), None),
-        (APP, "/work/runs/7".to_owned(), Some(state(APP))),
+        (APP, "/agent/runs/7".to_owned(), Some(state(APP))),
         (POD, latest(executor) + "/tasks/" + POD, None),
-        (POD, "/work/runs/7/tasks/".to_owned() + POD, Some(state(executor))),
+        (POD, "/agent/runs/7/tasks/".to_owned() + POD, Some(state(executor))),
     ] {
         let (known, shown) = (name.clone(), state.clone());
         let mesos = start(false, move |path, port| match path {
