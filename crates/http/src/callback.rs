@@ -226,7 +226,7 @@ impl Streak {
 }
 
 /// An error with its causes; the HTTP client's own text says only which part of it failed.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     struct Chain<'a>(&'a dyn std::error::Error);
     impl fmt::Display for Chain<'_> {
         fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -101,9 +101,9 @@ impl Leadership {
 
     /// The leader's `host:port`.
     pub fn address(&self) -> Option<Arc<str>> {
-        match &*self.now.borrow() {
+        match self.now() {
             Lead::Us { .. } | Lead::Loading => Some(self.own.clone()),
-            Lead::Other(address) => Some(address.clone()),
+            Lead::Other(address) => Some(address),
             Lead::Nobody(_) => None,
         }
     }

@@ -27,6 +27,7 @@ use tokio::time::{Instant, Sleep};
 
 use crate::answer::Peer;
 use crate::body::{Body, Cut};
+use crate::callback::chain;
 use crate::lead::Leadership;
 use crate::reply::Out;
 
@@ -91,14 +92,14 @@ impl Proxy {
         leader: &str,
         leadership: &Leadership,
     ) -> Result<Response<Body>, Out> {
-        let hops = self.hops(&parts.headers)?;
+        self.refuse_circle(&parts.headers)?;
         let streams = parts.headers.get(ACCEPT).is_some_and(|it| contains(it, "text/event-stream"));
         let place = match streams {
             true => None,
             false => Some(self.place().await?),
         };
         let method = parts.method.clone();
-        let request = self.request(parts, body, peer, leader, hops)?;
+        let request = self.request(parts, body, peer, leader)?;
         let answer = tokio::time::timeout(self.limits.read, self.client.request(request));
         let response = match answer.await {
             Ok(Ok(response)) => response,
@@ -126,17 +127,15 @@ impl Proxy {
         ))
     }
 
-    /// Instances that passed it on before; 502 if we are one of them.
-    fn hops(&self, headers: &HeaderMap) -> Result<usize, Out> {
+    /// 502 if we, or too many others, have passed it on before.
+    fn refuse_circle(&self, headers: &HeaderMap) -> Result<(), Out> {
         let hops = headers.get_all(VIA).iter().filter_map(|it| it.to_str().ok()).flat_map(|it| it.split(','));
-        let mut count = 0;
-        for hop in hops {
-            count += 1;
-            if hop.trim() == self.via || count >= HOPS_MAX {
+        for (before, hop) in hops.enumerate() {
+            if hop.trim() == self.via || before + 1 >= HOPS_MAX {
                 return Err(Out::message(StatusCode::BAD_GATEWAY, "Detected proxying loop."));
             }
         }
-        Ok(count)
+        Ok(())
     }
 
     async fn place(&self) -> Result<OwnedSemaphorePermit, Out> {
@@ -159,7 +158,6 @@ impl Proxy {
         body: Incoming,
         peer: &Peer,
         leader: &str,
-        hops: usize,
     ) -> Result<Request<Incoming>, Out> {
         let path = parts.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
         let uri = Authority::try_from(leader).ok().and_then(|authority| {
@@ -172,7 +170,6 @@ impl Proxy {
         parts.uri = uri;
         parts.version = Version::HTTP_11;
         strip(&mut parts.headers);
-        debug_assert!(hops < HOPS_MAX);
         append(&mut parts.headers, VIA, &self.via);
         append(&mut parts.headers, FORWARDED_FOR, &peer.address.to_string());
         Ok(Request::from_parts(parts, body))
@@ -243,17 +240,6 @@ fn timed_out(error: &Error) -> bool {
         cause = error.source();
     }
     false
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }
 
 /// The leader's body on its way to the client.
