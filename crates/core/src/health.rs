@@ -11,7 +11,7 @@ use marathon_model::act::{Act, Probe, ProbeKind};
 use marathon_model::app::{AppSpec, CheckPort, HealthCheck, HealthKind, Networking};
 use marathon_model::event::{ProbeCheck, ProbeKey, ProbeOutcome, ProbeResult};
 use marathon_model::id::InstanceId;
-use marathon_model::instance::{Condition, Health, Instance};
+use marathon_model::instance::{Condition, Goal, Health, Instance};
 use marathon_model::notice::What;
 use marathon_model::offer::{TaskState, TaskStatus};
 use marathon_model::time::{Tick, Timestamp};
@@ -270,7 +270,9 @@ impl Core {
 
     fn kill_unhealthy(&mut self, id: &InstanceId, at: u32) {
         let Some(it) = self.world.instance(id).cloned() else { return };
-        if self.is_being_killed(&it) || it.condition.is_unreachable() || !self.may_kill_unhealthy(&it) {
+        // What is meant to end anyway is told so again as soon as the engine listens.
+        let ends = it.goal != Goal::Running || self.is_being_killed(&it);
+        if ends || it.condition.is_unreachable() || !self.may_kill_unhealthy(&it) {
             return;
         }
         let cause =

@@ -8,7 +8,7 @@ use marathon_model::app::AppSpec;
 use marathon_model::callback::Subscriber;
 use marathon_model::group::Group;
 use marathon_model::id::{GroupId, SpecId};
-use marathon_model::instance::{Condition, Goal};
+use marathon_model::instance::Condition;
 use marathon_model::time::{Now, Timestamp};
 use marathon_model::write::Write;
 
@@ -75,7 +75,8 @@ impl Core {
                     Condition::Unreachable | Condition::UnreachableInactive => self.set_unreachable_timer(it),
                     Condition::Running => self.resume_checks(&it.id),
                     Condition::Killing => {
-                        if it.goal == Goal::Running && it.healthy() == Some(false) {
+                        // Why it was killed is not stored. Too many that count only make the next one wait.
+                        if it.healthy() == Some(false) {
                             self.world.begin_health_kill(&it.id);
                         }
                         let at = now.tick + self.policy.kill_retry_timeout;

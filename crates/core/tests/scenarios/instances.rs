@@ -1,5 +1,7 @@
 //! What happens to instances between deployments: failures, kills, lost agents, health.
 
+use marathon_model::instance::Goal;
+
 use crate::rig::*;
 
 #[test]
@@ -311,6 +313,22 @@ fn the_first_word_of_the_engine_about_health_is_news_only_if_it_is_good() {
     assert_eq!(news, [None, Some(true), None, Some(false)]);
 }
 
+/// Every check of the next ten seconds fails. The tasks that are killed for it, and do not die yet.
+fn fail_all(rig: &mut Rig) -> Vec<TaskId> {
+    rig.notices.clear();
+    rig.pass(Duration::from_secs(10));
+    for probe in std::mem::take(&mut rig.probes) {
+        let outcome = ProbeOutcome::Failed { cause: "refused".into() };
+        rig.feed(Event::Probed(ProbeResult { key: probe.key, outcome }));
+    }
+    rig.calls.clear();
+    let killed = rig.notices.iter().filter_map(|it| match it {
+        What::UnhealthyKilled { instance, .. } => instance.task.as_ref().map(|it| it.id.clone()),
+        _ => None,
+    });
+    killed.collect()
+}
+
 #[test]
 fn a_quarter_at_most_dies_of_its_health_at_a_time() {
     let mut rig = Rig::new();
@@ -318,23 +336,6 @@ fn a_quarter_at_most_dies_of_its_health_at_a_time() {
     let spec = AppUpdate { health_checks: Some(vec![checked(kind)]), ..sleep(8) };
     deployed(rig.put("/web", AppEdit::Create(spec)));
     rig.run();
-    let fail_all = |rig: &mut Rig| {
-        rig.pass(Duration::from_secs(10));
-        for probe in std::mem::take(&mut rig.probes) {
-            let outcome = ProbeOutcome::Failed { cause: "refused".into() };
-            rig.feed(Event::Probed(ProbeResult { key: probe.key, outcome }));
-        }
-        let kills: Vec<TaskId> = rig
-            .calls
-            .iter()
-            .filter_map(|it| match it {
-                Call::Kill { task, .. } => Some(task.clone()),
-                _ => None,
-            })
-            .collect();
-        rig.calls.clear();
-        kills
-    };
     assert_eq!(fail_all(&mut rig).len(), 0);
     let first = fail_all(&mut rig);
     assert_eq!(first.len(), 2);
@@ -343,4 +344,41 @@ fn a_quarter_at_most_dies_of_its_health_at_a_time() {
     rig.say(&first[0], TaskState::Killed);
     let next = fail_all(&mut rig);
     assert!(next.len() == 1 && !first.contains(&next[0]), "{next:?}");
+}
+
+/// Found by seed 206988: those killed for their health before a restart were forgotten when a deployment had given
+/// them up meanwhile, and what was to end anyway was killed once more for its health.
+#[test]
+fn a_restart_does_not_let_more_die_of_their_health() {
+    let mut rig = Rig::new();
+    let kind = HealthKind::Tcp { by_engine: false, port: CheckPort::Index(0) };
+    let spec = AppUpdate { health_checks: Some(vec![checked(kind)]), ..sleep(4) };
+    deployed(rig.put("/web", AppEdit::Create(spec)));
+    rig.run();
+    fail_all(&mut rig);
+    let sick = fail_all(&mut rig);
+    assert_eq!(sick.len(), 1);
+    rig.say(&sick[0], TaskState::Killing);
+    rig.keep = true;
+    for instances in [0, 4] {
+        let update = AppUpdate { instances: Some(instances), ..AppUpdate::default() };
+        let edits = vec![(id("/web"), AppEdit::Merge(update))];
+        deployed(rig.ask(Command::EditApps { edits, force: true, origin: None }));
+    }
+    rig.run();
+    let of_goal = |rig: &Rig, goal: Goal| {
+        let view = rig.view();
+        let app = view.app(&id("/web")).expect("it is there");
+        app.instances.values().filter(|it| it.goal == goal && it.condition.is_active()).count()
+    };
+    assert_eq!([Goal::Running, Goal::Decommissioned].map(|it| of_goal(&rig, it)), [4, 4]);
+    rig.restore(policy());
+    for _ in 0..3 {
+        let killed = fail_all(&mut rig);
+        assert_eq!(killed, [], "one is dying of it, and three are to end anyway");
+    }
+    rig.keep = false;
+    rig.subscribe(false);
+    assert_eq!([Goal::Running, Goal::Decommissioned].map(|it| of_goal(&rig, it)), [4, 0]);
+    assert_eq!(fail_all(&mut rig).len(), 1, "now the next one may die");
 }

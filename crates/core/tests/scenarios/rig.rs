@@ -396,12 +396,17 @@ impl Rig {
     }
 
     pub fn restart_with(&mut self, policy: Policy) {
+        self.restore(policy);
+        self.subscribe(false);
+    }
+
+    /// The beginning of a restart; the engine is not there yet.
+    pub fn restore(&mut self, policy: Policy) {
         let saved = live(&self.store);
         let (core, batch) = Core::restore(saved, policy, 99, self.now);
         self.core = core;
         self.calls.clear();
         self.take(batch);
-        self.subscribe(false);
     }
 }
 
