@@ -69,13 +69,18 @@ impl Callbacks {
     pub fn new(hub: Arc<EventHub>, limits: Limits, runtime: Handle) -> Result<Callbacks, String> {
         // Whoever installed one before has the same intention.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = reqwest::Client::builder()
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .timeout(limits.request)
-            .pool_max_idle_per_host(1)
-            .user_agent("marathon")
+        let builder = || {
+            reqwest::Client::builder()
+                .no_proxy()
+                .redirect(reqwest::redirect::Policy::none())
+                .timeout(limits.request)
+                .pool_max_idle_per_host(1)
+                .user_agent("marathon")
+        };
+        // A machine may have no certificates at all, as a bare container has none: http works without.
+        let client = builder()
             .build()
+            .or_else(|_| builder().tls_certs_only([]).build())
             .map_err(|error| format!("no HTTP client for callbacks: {}", chain(&error)))?;
         Ok(Callbacks { hub, client, runtime, limits, active: Mutex::default(), totals: Totals::default() })
     }

@@ -109,11 +109,13 @@ impl Fetcher {
         let make = || {
             // Whoever installed one before has the same intention.
             let _ = rustls::crypto::ring::default_provider().install_default();
-            let builder = reqwest::Client::builder().connect_timeout(CONNECT).read_timeout(SILENCE);
-            builder
-                .user_agent("marathon")
-                .build()
-                .map_err(|error| format!("no HTTP client: {}", chain(&error)))
+            let builder = || {
+                let builder = reqwest::Client::builder().connect_timeout(CONNECT).read_timeout(SILENCE);
+                builder.user_agent("marathon")
+            };
+            // A machine may have no certificates at all, as a bare container has none: http works without.
+            let client = builder().build().or_else(|_| builder().tls_certs_only([]).build());
+            client.map_err(|error| format!("no HTTP client: {}", chain(&error)))
         };
         self.client.get_or_init(make).as_ref().map_err(Clone::clone)
     }

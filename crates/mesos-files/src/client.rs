@@ -56,20 +56,25 @@ impl Client {
     pub fn new(settings: &Settings) -> Result<Client, String> {
         // Whoever installed one before has the same intention.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let mut builder = reqwest::Client::builder()
-            .no_proxy()
-            .user_agent("marathon")
-            .connect_timeout(CONNECT)
-            .read_timeout(SILENCE);
-        if let Some(path) = &settings.ca_file {
+        let builder = || {
+            reqwest::Client::builder()
+                .no_proxy()
+                .user_agent("marathon")
+                .connect_timeout(CONNECT)
+                .read_timeout(SILENCE)
+        };
+        let built = if let Some(path) = &settings.ca_file {
             let fail = |error: &dyn fmt::Display| {
                 format!("cannot read certificates from {}: {error}", path.display())
             };
             let text = std::fs::read(path).map_err(|error| fail(&error))?;
             let certificates = reqwest::Certificate::from_pem_bundle(&text).map_err(|error| fail(&error))?;
-            builder = builder.tls_certs_only(certificates);
-        }
-        let http = builder.build().map_err(|error| format!("no HTTP client: {error}"))?;
+            builder().tls_certs_only(certificates).build()
+        } else {
+            // A machine may have no certificates at all, as a bare container has none: http works without.
+            builder().build().or_else(|_| builder().tls_certs_only([]).build())
+        };
+        let http = built.map_err(|error| format!("no HTTP client: {error}"))?;
         Ok(Client { http, login: settings.login.clone(), turns: Arc::new(Semaphore::new(AT_ONCE)) })
     }
 

@@ -1,6 +1,6 @@
 //! What a client sees behind one address (the files in `deploy/`): no extra hop, events as they come, and a
-//! leadership that moves in order, by force and back. `schemes.rs` tests each scheme alone; here each program is on a machine of its
-//! own (a network namespace). Needs root; says so and proves nothing without.
+//! leadership that moves in order, by force and back. Each program is on a machine of its own (a network namespace).
+//! Needs root; says so and proves nothing without.
 //!
 //! ```text
 //!   .1 .2 .3 instances (and keepalived)   .4 HAProxy   .5 nginx
