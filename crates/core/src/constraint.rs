@@ -178,6 +178,11 @@ impl Rules {
         self.rules.is_empty()
     }
 
+    /// Whether a place that is refused now may be allowed once others are taken.
+    pub fn balance(&self) -> bool {
+        self.rules.iter().any(|it| it.constraint.operator == Operator::GroupBy)
+    }
+
     /// Which of these instances are where they should not be. Where too many share a value, the first of them
     /// are; GROUP_BY is a matter of balance and says nothing here.
     pub fn misplaced(&self, agents: &[Option<&Agent>]) -> Vec<bool> {

@@ -34,6 +34,7 @@ mod kill;
 mod launch;
 mod launch_pod;
 mod lifecycle;
+mod offers;
 mod owned;
 mod parts;
 mod place;

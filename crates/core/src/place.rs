@@ -1,4 +1,4 @@
-//! Offer matching: which waiting instances, if any, an offer can start.
+//! Whether a waiting instance may start on an offer, and what is written down when it does.
 //!
 //! ```text
 //! offer ─► role ─► constraints ─► maintenance ─► cpus, mem, disk, gpus ─► ports ─► launch
@@ -6,15 +6,14 @@
 //! ```
 //! The order is part of the API: `/v2/queue` sums up offers by their first refusal.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::Arc;
 
 use marathon_model::app::AppSpec;
-use marathon_model::id::{AgentId, OfferId, SpecId, TaskId};
+use marathon_model::id::{SpecId, TaskId};
 use marathon_model::instance::{Agent, Condition, Instance, Task};
 use marathon_model::notice::What;
-use marathon_model::offer::{Call, Launch, Offer, Operation, TaskState};
+use marathon_model::offer::{Launch, Offer, TaskState};
 use marathon_model::reservation::ReservationState;
 use marathon_model::resources::{Milli, Role};
 use marathon_model::time::Timestamp;
@@ -25,7 +24,7 @@ use crate::constraint::{Places, Rules};
 use crate::parts;
 use crate::policy::Policy;
 use crate::pool::{Pool, port_wishes};
-use crate::resident::{Held, Turn, in_state};
+use crate::resident::in_state;
 use crate::timers::Timer;
 
 /// What is prepared once for all offers of a batch: the definition, and its constraints compiled.
@@ -36,144 +35,9 @@ pub(crate) struct Candidate {
     pub rules: Arc<Rules>,
 }
 
-/// By app and configuration: amid a rollout that was broken off, an app has instances of several.
-type Candidates = BTreeMap<(SpecId, Timestamp), Candidate>;
-
 impl Core {
-    pub(crate) fn on_offers(&mut self, offers: Vec<Offer>) {
-        self.world.view.counters.offers_incoming += offers.len() as u64;
-        let mut declined: Vec<OfferId> = Vec::new();
-        let mut candidates = Candidates::new();
-        let mut seen: BTreeSet<AgentId> = BTreeSet::new();
-        for offer in offers {
-            let offer = Arc::new(offer);
-            let mut pool = Pool::new(&offer);
-            let operations = self.match_offer(&offer, &mut pool, &mut candidates);
-            let again = !seen.insert(offer.agent.clone());
-            crate::agents::note(&mut self.world, &offer, pool.into_left(), again);
-            if operations.is_empty() {
-                declined.push(offer.id.clone());
-                continue;
-            }
-            self.world.view.counters.offers_used += 1;
-            self.world.view.counters.tasks_launched += Operation::launches(&operations).count() as u64;
-            self.world.call(Call::Accept { offer: offer.id.clone(), operations });
-        }
-        if !declined.is_empty() {
-            self.world.view.counters.offers_declined += declined.len() as u64;
-            let hold = self.policy.decline_offer_duration;
-            self.world.call(Call::Decline { offers: declined, hold });
-        }
-    }
-
-    /// Removes what was given up, then places as many waiting instances as fit, taking turns between apps.
-    fn match_offer(
-        &mut self,
-        offer: &Arc<Offer>,
-        pool: &mut Pool,
-        candidates: &mut Candidates,
-    ) -> Vec<Operation> {
-        let mut held = self.held(pool);
-        let mut operations = self.clear_up(offer, &mut held, pool);
-        let mut waiting: Vec<SpecId> = self.launchable_after(self.last_served.as_ref());
-        if !waiting.is_empty() {
-            // Those that find their volumes here can be placed nowhere else.
-            waiting.sort_by_key(|it| !held.has(it));
-            let launches = self.place_waiting(waiting, offer, pool, candidates, &mut held, &mut operations);
-            if !launches.is_empty() {
-                operations.push(Operation::Launch(launches));
-            }
-        }
-        self.note_seen(&held);
-        operations
-    }
-
-    fn place_waiting(
-        &mut self,
-        mut waiting: Vec<SpecId>,
-        offer: &Arc<Offer>,
-        pool: &mut Pool,
-        candidates: &mut Candidates,
-        held: &mut Held,
-        operations: &mut Vec<Operation>,
-    ) -> Vec<Launch> {
-        let mut launches = Vec::new();
-        let mut reserved = 0;
-        let limit = self.policy.max_instances_per_offer.unwrap_or(usize::MAX);
-        let agent = Arc::new(Agent {
-            id: offer.agent.clone(),
-            host: offer.hostname.clone(),
-            region: offer.region.clone(),
-            zone: offer.zone.clone(),
-            attributes: offer.attributes.clone(),
-        });
-        let mut used: BTreeSet<SpecId> = BTreeSet::new();
-        while !waiting.is_empty() && launches.len() + reserved < limit {
-            let mut still = Vec::with_capacity(waiting.len());
-            for id in waiting {
-                if launches.len() + reserved >= limit {
-                    break;
-                }
-                let Some(turn) = self.turn(&id, held) else { continue };
-                let instance = match &turn {
-                    Turn::Free(it) | Turn::Fresh(it) | Turn::Back(it, _) => it.clone(),
-                    Turn::Elsewhere if used.contains(&id) => continue,
-                    Turn::Elsewhere => {
-                        let reasons = vec![Mismatch::NoCorrespondingReservationFound];
-                        crate::queue::note_offer(&mut self.world, &id, offer, reasons);
-                        continue;
-                    }
-                };
-                let key = (id.clone(), instance.config);
-                if !candidates.contains_key(&key) {
-                    match self.candidate(&id, &instance) {
-                        Some(candidate) => drop(candidates.insert(key.clone(), candidate)),
-                        None => continue,
-                    }
-                }
-                let candidate = &candidates[&key];
-                let placed = match &turn {
-                    Turn::Back(_, found) => self
-                        .place_back(&instance, candidate, offer, &agent, found)
-                        .map(|launch| launches.push(launch)),
-                    Turn::Fresh(_) => {
-                        self.place_fresh(&instance, candidate, offer, &agent, pool).map(|more| {
-                            reserved += 1;
-                            operations.extend(more);
-                        })
-                    }
-                    Turn::Free(_) | Turn::Elsewhere => self
-                        .place_free(&instance, candidate, offer, &agent, pool)
-                        .map(|launch| launches.push(launch)),
-                };
-                if let Err(reasons) = placed {
-                    // An offer that already started one of the app was not refused by it.
-                    if !used.contains(&id) {
-                        crate::queue::note_offer(&mut self.world, &id, offer, reasons);
-                    }
-                    if let Turn::Back(..) = turn {
-                        held.refuse(&instance.id);
-                        still.push(id);
-                    }
-                    continue;
-                }
-                if let Turn::Back(..) = turn {
-                    held.use_up(&instance.id);
-                    pool.drop_reserved(&instance.id);
-                }
-                if used.insert(id.clone()) {
-                    crate::queue::note_offer(&mut self.world, &id, offer, Vec::new());
-                }
-                self.last_served = Some(id.clone());
-                still.push(id);
-            }
-            waiting = still;
-        }
-        launches
-    }
-
     /// Starts an instance on what is free.
-    fn place_free(
+    pub(crate) fn place_free(
         &mut self,
         instance: &Instance,
         candidate: &Candidate,
@@ -195,7 +59,7 @@ impl Core {
 
     /// The rules of one version are always the same. Those last asked for are kept: compiling an expression takes
     /// as long as looking at dozens of offers.
-    fn candidate(&mut self, id: &SpecId, instance: &Instance) -> Option<Candidate> {
+    pub(crate) fn candidate(&mut self, id: &SpecId, instance: &Instance) -> Option<Candidate> {
         let spec = Candidate::definition(&self.world.view, id, instance)?;
         let known = self.world.rules.get(id).filter(|(version, _)| *version == spec.version);
         let rules = match known {
@@ -212,7 +76,7 @@ impl Core {
     }
 
     /// Apps that may launch now, beginning behind the one served last, so that none starves.
-    fn launchable_after(&self, last: Option<&SpecId>) -> Vec<SpecId> {
+    pub(crate) fn launchable_after(&self, last: Option<&SpecId>) -> Vec<SpecId> {
         let all = &self.world.launchable;
         let Some(last) = last else { return all.iter().cloned().collect() };
         let after = all.range::<SpecId, _>((Bound::Excluded(last), Bound::Unbounded));

@@ -10,6 +10,7 @@ mod guards;
 mod health;
 mod history;
 mod instances;
+mod offers;
 mod pods;
 mod previews;
 mod promises;
