@@ -130,7 +130,8 @@ impl Core {
         dry_run: bool,
     ) -> Reply {
         let id = update.id.clone().unwrap_or(id);
-        if create && (self.world.view.groups.contains_key(&id) && !id.is_root()) {
+        // The root is always there.
+        if create && (id.is_root() || self.world.view.groups.contains_key(&id)) {
             return Reply::Refused(Refusal::GroupExists(id));
         }
         if create && self.world.spec(&id).is_some_and(|it| !it.is_pod()) {

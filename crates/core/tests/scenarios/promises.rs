@@ -352,6 +352,23 @@ fn dependencies_hold_across_nested_groups() {
     assert!(rig.view().groups[&id("/p/db")].dependencies.is_empty());
 }
 
+/// Else a group without a name would take the place of everything, where its sender asked for a new one.
+#[test]
+fn the_root_is_no_new_group() {
+    let mut rig = Rig::new();
+    let update = || Box::new(GroupUpdate { apps: Some(Vec::new()), ..GroupUpdate::default() });
+    let edit = |create| Command::EditGroup {
+        group: PathId::root(),
+        update: update(),
+        create,
+        force: false,
+        dry_run: false,
+    };
+    let reply = rig.ask(edit(true));
+    assert!(matches!(&reply, Reply::Refused(Refusal::GroupExists(it)) if it.is_root()), "{reply:?}");
+    deployed(rig.ask(edit(false)));
+}
+
 #[test]
 fn the_original_dry_run_changes_nothing() {
     let mut rig = Rig::new();
