@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! run/<bench> ─► server, peers  real processes, driven over HTTP, stopped by their ids
+//!            ├─► ensemble       three ZooKeepers, instances of the server, a large state
 //!            ├─► raw            a bare hyper server: how fast these bytes could be answered at all
 //!            ├─► hold           core and HTTP on a large stored state, without an engine
 //!            ├─► play           core, store and HTTP in front of a simulated cluster
@@ -11,6 +12,7 @@
 //! machine is fast in one minute and slow in the next. docs/benchmarks.md says what each one means.
 
 mod cpu;
+mod ensemble;
 mod fill;
 mod hold;
 mod load;

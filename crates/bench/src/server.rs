@@ -48,6 +48,16 @@ impl Server {
         Server::launch_with(binary, dir, port, &["--master", "local", "--local_resources", RESOURCES])
     }
 
+    /// Starts an instance that keeps its state in ZooKeeper; returns at once. What the folder holds is its log.
+    pub fn member(place: &Place, dir: PathBuf, port: u16, master: &str, zk: &str) -> Outcome<Server> {
+        Server::launch_with(&place.server, dir, port, &["--master", master, "--zk", zk])
+    }
+
+    /// Starts on whatever the folder holds, with a Mesos cluster; returns at once.
+    pub fn launch_on(place: &Place, dir: PathBuf, master: &str) -> Outcome<Server> {
+        Server::launch_with(&place.server, dir, free_port()?, &["--master", master])
+    }
+
     fn launch_with(binary: &Path, dir: PathBuf, port: u16, engine: &[&str]) -> Outcome<Server> {
         let log = File::options().create(true).append(true).open(dir.join("server.log"))?;
         let mut command = Command::new(binary);
@@ -95,6 +105,16 @@ impl Server {
         self.explained(procs::wait_for("the engine", START_LIMIT, LOOK * 5, registered))
     }
 
+    /// Waits until it leads and has its state, and gives the time since the start of the process.
+    pub fn await_leading(&self, limit: Duration) -> Outcome<Duration> {
+        let leads = || {
+            Client::connect(self.port)
+                .is_ok_and(|mut it| it.get("/v2/leader/health").is_ok_and(|answer| answer.status == 200))
+        };
+        self.explained(procs::wait_for("leadership", limit, LOOK * 2, leads))?;
+        Ok(self.since.elapsed())
+    }
+
     /// Adds the end of the log to an error.
     fn explained(&self, done: Outcome<()>) -> Outcome<()> {
         done.map_err(|error| {
@@ -119,6 +139,18 @@ impl Server {
         self.child.wait()?;
         procs::reaped(self.pid);
         Ok(())
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        procs::signal(self.pid, signal);
+    }
+
+    /// Waits for the end of a server that was told to; the folder stays.
+    pub fn gone(mut self) -> Outcome<PathBuf> {
+        let gone = || matches!(self.child.try_wait(), Ok(Some(_)));
+        procs::wait_for("the end of the server", END_LIMIT, LOOK * 5, gone)?;
+        procs::reaped(self.pid);
+        Ok(self.dir)
     }
 
     /// Removes all apps, waits for the ends of their tasks and stops the server. Its keeper goes by itself a

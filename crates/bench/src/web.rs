@@ -32,6 +32,10 @@ impl Answer {
     pub fn json(&self) -> Outcome<Value> {
         Ok(serde_json::from_slice(&self.body)?)
     }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        find(&self.headers, name)
+    }
 }
 
 fn find<'a>(headers: &'a [(String, String)], name: &str) -> Option<&'a str> {

@@ -19,6 +19,16 @@ pub struct ZooKeeper {
     port: u16,
     process: Option<Child>,
     guard: Option<Child>,
+    purpose: Purpose,
+}
+
+/// What a server is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    /// To start soon and to be light. Tests end processes, not machines: what the kernel has is as good as on disk.
+    Tests,
+    /// As it would run in earnest: with flushes, and as fast as Java becomes.
+    Measuring,
 }
 
 /// Whether the package is there. A test without it must fail and say so.
@@ -29,7 +39,7 @@ pub fn is_installed() -> bool {
 impl ZooKeeper {
     /// One server alone, with sessions of at least 200 ms.
     pub fn start() -> ZooKeeper {
-        let mut server = ZooKeeper::prepare(1, &[]);
+        let mut server = ZooKeeper::prepare(&std::env::temp_dir(), Purpose::Tests, 1, &[]);
         server.begin();
         server.await_ready();
         server
@@ -37,8 +47,18 @@ impl ZooKeeper {
 
     /// So many servers that agree by majority.
     pub fn ensemble(count: usize) -> Vec<ZooKeeper> {
+        ZooKeeper::several(&std::env::temp_dir(), Purpose::Tests, count)
+    }
+
+    /// The same, to measure against: everything is flushed to files in folders in this one.
+    pub fn measured_ensemble(parent: &Path, count: usize) -> Vec<ZooKeeper> {
+        ZooKeeper::several(parent, Purpose::Measuring, count)
+    }
+
+    fn several(parent: &Path, purpose: Purpose, count: usize) -> Vec<ZooKeeper> {
         let peers: Vec<(u16, u16)> = (0..count).map(|_| (free_port(), free_port())).collect();
-        let mut servers: Vec<_> = (1..=count).map(|id| ZooKeeper::prepare(id, &peers)).collect();
+        let mut servers: Vec<_> =
+            (1..=count).map(|id| ZooKeeper::prepare(parent, purpose, id, &peers)).collect();
         for server in &mut servers {
             server.begin();
         }
@@ -48,10 +68,10 @@ impl ZooKeeper {
         servers
     }
 
-    fn prepare(id: usize, peers: &[(u16, u16)]) -> ZooKeeper {
+    fn prepare(parent: &Path, purpose: Purpose, id: usize, peers: &[(u16, u16)]) -> ZooKeeper {
         assert!(is_installed(), "these tests need ZooKeeper: apt-get install zookeeper");
         let port = free_port();
-        let folder = std::env::temp_dir().join(format!("marathon-zk-{}-{port}", std::process::id()));
+        let folder = parent.join(format!("marathon-zk-{}-{port}", std::process::id()));
         fs::create_dir_all(folder.join("data")).expect("a temporary folder");
         fs::write(folder.join("data/myid"), id.to_string()).expect("a file in it");
         let mut config = format!(
@@ -68,17 +88,26 @@ impl ZooKeeper {
                    log4j.appender.OUT.layout=org.apache.log4j.PatternLayout\n\
                    log4j.appender.OUT.layout.ConversionPattern=%d %p %c{1} %m%n\n";
         fs::write(folder.join("log4j.properties"), log).expect("a file in it");
-        ZooKeeper { folder, port, process: None, guard: None }
+        ZooKeeper { folder, port, process: None, guard: None, purpose }
     }
 
     /// Starts the process, after `stop` with the data of before. Does not wait for it.
     pub fn begin(&mut self) {
         let log = fs::File::options().create(true).append(true).open(self.folder.join("log"));
         let log = log.expect("a file in a temporary folder");
+        let flags: &[&str] = match self.purpose {
+            Purpose::Tests => &[
+                "-Xmx128m",
+                "-Xshare:auto",
+                "-XX:+UseSerialGC",
+                "-XX:TieredStopAtLevel=1",
+                "-Dzookeeper.forceSync=no",
+            ],
+            Purpose::Measuring => &["-Xmx1g"],
+        };
         let process = Command::new("java")
-            .args(["-Xmx128m", "-Xshare:auto", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"])
-            // Tests end processes, not machines: what the kernel has is as good as on disk.
-            .args(["-Dzookeeper.forceSync=no", "-Djava.net.preferIPv4Stack=true"])
+            .args(flags)
+            .arg("-Djava.net.preferIPv4Stack=true")
             .arg(format!("-Dlog4j.configuration=file:{}", self.folder.join("log4j.properties").display()))
             .arg("-cp")
             .arg(format!("{}:{JARS}/zookeeper.jar", self.folder.display()))

@@ -6,15 +6,19 @@ mod churn;
 mod deploy;
 mod events;
 mod explain;
+mod failover;
 mod footprint;
 mod health;
+mod load;
 mod mesos;
 mod plan;
+mod proxy;
 mod put;
 mod respawn;
 mod sim;
 mod small_read;
 mod start;
+mod zk_put;
 
 use std::time::Duration;
 
@@ -25,7 +29,7 @@ use crate::{Outcome, Place};
 
 pub type Bench = fn(&Place) -> Outcome<Report>;
 
-pub const BENCHES: [(&str, Bench); 19] = [
+pub const BENCHES: [(&str, Bench); 24] = [
     ("local-start", start::run),
     ("local-respawn", respawn::run),
     ("local-adopt", adopt::run),
@@ -45,6 +49,11 @@ pub const BENCHES: [(&str, Bench); 19] = [
     ("mesos-idle", mesos::idle),
     ("mesos-reconnect", mesos::reconnect),
     ("decide", mesos::decide),
+    ("zk-put", zk_put::run),
+    ("load", load::run),
+    ("failover-term", failover::term),
+    ("failover-kill", failover::kill),
+    ("proxy", proxy::run),
 ];
 
 /// Tasks that are there while something else is measured, or that are started.
