@@ -309,6 +309,7 @@ Storage {
 }
 Leadership {
     "ha" Toggle, ON, Same, "Elect one leader among the instances that share a ZooKeeper. Without, the only instance leads at once.";
+    "warm_standby" Toggle, ON, Ours, "Followers read along what the leader stores, so that they take over within a moment. Without, they hold nothing, and read the whole state when they take over.";
     "leader_election_backend" one_of(&["curator", "twitter_commons"]), Is("curator"), Ignored("there is one way, and its nodes are those of curator"), "How the leader is elected.";
     "leader_proxy_connection_timeout" MILLIS, Is("5000"), Same, "Time limit to reach the leader.";
     "leader_proxy_read_timeout" MILLIS, Is("10000"), Same, "The longest silence of the leader.";

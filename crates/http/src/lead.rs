@@ -37,12 +37,18 @@ pub enum Place {
 pub struct Leadership {
     now: watch::Sender<Lead>,
     /// `X-Marathon-Leader`, ready made, since every answer has it.
-    header: ArcSwapOption<HeaderValue>,
+    header: ArcSwapOption<Header>,
     /// `host:port` of this instance.
     own: Arc<str>,
     stopping: watch::Sender<bool>,
     /// Says whether leading is still certain. Whoever was stopped for long and goes on asks this first.
     lease: ArcSwapOption<Box<dyn Fn() -> bool + Send + Sync>>,
+}
+
+struct Header {
+    value: HeaderValue,
+    /// It names this instance, so it is true only while leading is certain.
+    ours: bool,
 }
 
 impl Leadership {
@@ -60,14 +66,19 @@ impl Leadership {
     }
 
     pub fn set(&self, lead: Lead) {
+        let (address, ours) = match &lead {
+            Lead::Us { .. } | Lead::Loading => (Some(self.own.clone()), true),
+            Lead::Other(address) => (Some(address.clone()), false),
+            Lead::Nobody(_) => (None, false),
+        };
+        let value = address.and_then(|it| HeaderValue::from_str(&format!("http://{it}")).ok());
         self.now.send_replace(lead);
-        let header = self.address().and_then(|it| HeaderValue::from_str(&format!("http://{it}")).ok());
-        self.header.store(header.map(Arc::new));
+        self.header.store(value.map(|value| Arc::new(Header { value, ours })));
     }
 
     pub fn now(&self) -> Lead {
         match &*self.now.borrow() {
-            Lead::Us { .. } if !self.is_certain() => {
+            Lead::Us { .. } | Lead::Loading if !self.is_certain() => {
                 Lead::Nobody("the session of this instance is over".into())
             }
             lead => lead.clone(),
@@ -110,7 +121,8 @@ impl Leadership {
 
     /// For `X-Marathon-Leader`.
     pub(crate) fn header(&self) -> Option<HeaderValue> {
-        self.header.load().as_deref().cloned()
+        let header = self.header.load();
+        header.as_deref().filter(|it| !it.ours || self.is_certain()).map(|it| it.value.clone())
     }
 
     /// Where to answer. Waits a little while nobody leads, and longer while we load, rather than sending
@@ -204,6 +216,24 @@ mod tests {
             leadership.set(lead.clone());
             let header = leadership.header();
             assert_eq!(header.as_ref().and_then(|it| it.to_str().ok()), want, "{lead:?}");
+        }
+    }
+
+    /// Nothing is set anew when a lease runs out, but no answer names us from then on.
+    #[test]
+    fn whose_address_once_the_lease_is_over() {
+        let leadership = Leadership::new("us:1");
+        let holds = Arc::new(std::sync::atomic::AtomicBool::new(true));
+        let lease = holds.clone();
+        leadership.set_lease(move || lease.load(std::sync::atomic::Ordering::SeqCst));
+        for lead in [Lead::Loading, Lead::Us { since: Instant::now() }, Lead::Other("them:2".into())] {
+            let ours = !matches!(lead, Lead::Other(_));
+            holds.store(true, std::sync::atomic::Ordering::SeqCst);
+            leadership.set(lead.clone());
+            assert!(leadership.header().is_some() && leadership.address().is_some(), "{lead:?}");
+            holds.store(false, std::sync::atomic::Ordering::SeqCst);
+            assert_eq!(leadership.header().is_none(), ours, "{lead:?}");
+            assert_eq!(leadership.address().is_none(), ours, "{lead:?}");
         }
     }
 }

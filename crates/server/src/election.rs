@@ -13,9 +13,9 @@
 
 use std::time::Duration;
 
-use marathon_flags::Config;
+use marathon_flags::{Config, Master};
 use marathon_http::Lead;
-use marathon_store::{Cause, Store, StoreError, ZkOptions, ZkStore};
+use marathon_store::{Cause, Content, Standby, Store, StoreError, ZkOptions, ZkStore, read_zookeeper};
 use marathon_zookeeper::latch::{self, Standing};
 use marathon_zookeeper::{Client, Error, Options, State, ZkUrl};
 use tokio::runtime::Handle;
@@ -26,9 +26,10 @@ use crate::Signals;
 use crate::errand::Board;
 use crate::exit::{Exit, chain};
 use crate::leader::{Failure, Leader};
-use crate::load::Opened;
+use crate::load::{Opened, Records};
 use crate::notify::Notify;
 use crate::shell::Shell;
+use crate::standby::Shelf;
 
 /// After a term that could not begin, or that failed.
 const PAUSE_MIN: Duration = Duration::from_millis(500);
@@ -41,6 +42,8 @@ pub struct Election {
     store: ZkOptions,
     /// `None` with `--disable_ha`: who alone is there need not be elected.
     folder: Option<String>,
+    /// What a follower reads ahead, if it does.
+    standby: Option<Standby<Shelf>>,
     notify: Notify,
 }
 
@@ -62,25 +65,26 @@ impl Election {
     pub fn new(config: &Config) -> Result<Option<Election>, String> {
         let Some(options) = options(config)? else { return Ok(None) };
         let folder = config.ha.then(|| format!("{}/leader-curator", options.url.path));
+        let standby = (config.ha && config.warm_standby).then(|| Standby::new(&options.url.path));
         let notify = Notify::new(config.leader_notify.clone());
-        Ok(Some(Election { options, store: store_options(config), folder, notify }))
+        Ok(Some(Election { options, store: store_options(config), folder, standby, notify }))
     }
 
     /// Stands for election until told to end. `stop_http` takes no more connections.
-    pub async fn run(self, shell: &Shell, signals: &mut Signals, stop_http: impl FnOnce()) -> Exit {
+    pub async fn run(mut self, shell: &Shell, signals: &mut Signals, stop_http: impl FnOnce()) -> Exit {
         let own = shell.http.leadership.own().clone();
         let mut pause = PAUSE_MIN;
+        let mut standby = self.standby.take();
         let end = loop {
             let client = Client::connect(&self.options);
             let (sender, standing) = watch::channel(Standing::Unknown);
             let stands = Stands(self.stand(client.clone(), own.to_string(), sender).abort_handle());
             let mut led = false;
-            let end = self.session(shell, &client, standing, signals, &mut led).await;
+            let end = self.session(shell, &client, standing, signals, &mut standby, &mut led).await;
             if let End::Signal(name) = end {
                 tracing::info!("{name}: stopping; another instance takes over");
             }
-            // What is held is let go at once, so that others need not wait for the session to run out.
-            let _ = tokio::time::timeout(Duration::from_secs(2), client.close()).await;
+            release(&client).await;
             drop(stands);
             if led {
                 pause = PAUSE_MIN;
@@ -136,16 +140,19 @@ impl Election {
         client: &Client,
         mut standing: watch::Receiver<Standing>,
         signals: &mut Signals,
+        standby: &mut Option<Standby<Shelf>>,
         led: &mut bool,
     ) -> End {
         let mut connection = client.state();
         loop {
             let now = standing.borrow_and_update().clone();
-            let lead = match now {
-                Standing::Leading => match self.lead(shell, client, &mut standing, signals, led).await {
-                    End::Lost => continue,
-                    end => return end,
-                },
+            let lead = match now.clone() {
+                Standing::Leading => {
+                    match self.lead(shell, client, &mut standing, signals, standby.as_mut(), led).await {
+                        End::Lost => continue,
+                        end => return end,
+                    }
+                }
                 Standing::Following(leader) if *leader == **shell.http.leadership.own() => {
                     Lead::Nobody("an earlier session of this instance has not run out yet".into())
                 }
@@ -154,6 +161,12 @@ impl Election {
             };
             say(shell, &lead);
             shell.http.leadership.set(lead);
+            let follow = async {
+                match (&mut *standby, &now) {
+                    (Some(standby), Standing::Following(_)) => standby.follow(client).await,
+                    _ => std::future::pending().await,
+                }
+            };
             tokio::select! {
                 changed = standing.changed() => if changed.is_err() {
                     // Whoever stood for us gave up.
@@ -163,6 +176,7 @@ impl Election {
                 () = tokio::time::sleep(Duration::from_secs(1)), if *standing.borrow() == Standing::Unknown => {}
                 _ = client.over() => return End::Over,
                 name = signals.next() => return End::Signal(name),
+                () = follow => {}
             }
         }
     }
@@ -182,17 +196,18 @@ impl Election {
         client: &Client,
         standing: &mut watch::Receiver<Standing>,
         signals: &mut Signals,
+        standby: Option<&mut Standby<Shelf>>,
         led: &mut bool,
     ) -> End {
-        shell.http.leadership.set(Lead::Loading);
-        // Asked of the term before this one.
-        let _ = tokio::time::timeout(Duration::ZERO, shell.abdicated.notified()).await;
         let began = std::time::Instant::now();
         let lease = client.clone();
         shell.http.leadership.set_lease(move || lease.is_live());
+        shell.http.leadership.set(Lead::Loading);
+        // Asked of the term before this one.
+        let _ = tokio::time::timeout(Duration::ZERO, shell.abdicated.notified()).await;
         // Loading and the first commit wait for ZooKeeper, and the core takes its time too.
         let begun = tokio::task::block_in_place(|| {
-            let opened = self.open(client, shell.http.leadership.own());
+            let opened = self.open(client, shell.http.leadership.own(), standby);
             opened.and_then(|opened| Leader::begin(shell, opened))
         });
         let mut leader = match begun {
@@ -216,7 +231,7 @@ impl Election {
         if !handed_over {
             shell.http.step_down(Lead::Nobody(why.clone().into()));
         }
-        let stopped = leader.stop().await;
+        let stopped = leader.end().await;
         if matches!(end, End::Abdicated)
             && let Some(errand) = shell.take_errand()
             && let Err(error) = self.board(client).leave(&errand).await
@@ -226,8 +241,14 @@ impl Election {
         // What was asked before a hand-over is answered as by a leader.
         if handed_over {
             shell.http.step_down(Lead::Nobody(why.into()));
+            // Nothing is decided here any more, so the next may begin while the engine is let go. That of this machine
+            // lets in one at a time.
+            if shell.config.master != Master::Local {
+                release(client).await;
+            }
         }
         self.notify.tell(false, shell.http.leadership.own());
+        leader.stop().await;
         tracing::info!(after = ?began.elapsed(), "this instance leads no longer");
         match (end, stopped) {
             (End::Lost, _) if !client.is_live() => End::Over,
@@ -238,12 +259,27 @@ impl Election {
         }
     }
 
-    fn open(&self, client: &Client, own: &str) -> Result<Opened, Failure> {
-        let path = &self.options.url.path;
-        let opened = ZkStore::open(client.clone(), Handle::current(), path, own, self.store.clone());
-        let (store, pairs) = opened.map_err(|error| failure(&error))?;
-        let errand = Handle::current().block_on(self.board(client).take());
-        Ok(Opened { store: Store::ZooKeeper(Box::new(store)), pairs, errand })
+    fn open(
+        &self,
+        client: &Client,
+        own: &str,
+        standby: Option<&mut Standby<Shelf>>,
+    ) -> Result<Opened, Failure> {
+        let (path, runtime) = (&self.options.url.path, Handle::current());
+        let options = self.store.clone();
+        let opened = ZkStore::take_over(client.clone(), runtime.clone(), path, own, options, standby);
+        let (store, content) = opened.map_err(|error| failure(&error))?;
+        let errand = runtime.block_on(self.board(client).take());
+        let decoded = match content {
+            Content::Pairs(pairs) => Err(pairs),
+            Content::Kept(shelf) => match shelf.into_writes() {
+                Ok(writes) if errand.is_none() => Ok(writes),
+                // Nobody else writes, so it is the same that was read ahead.
+                _ => Err(runtime.block_on(read_zookeeper(client, path)).map_err(|error| failure(&error))?),
+            },
+        };
+        let records = decoded.map_or_else(Records::Stored, Records::Decoded);
+        Ok(Opened { store: Store::ZooKeeper(Box::new(store)), records, errand })
     }
 
     fn board(&self, client: &Client) -> Board {
@@ -259,6 +295,11 @@ impl Election {
         shell.http.step_down(Lead::Nobody("the state could not be loaded; the log says why".into()));
         end
     }
+}
+
+/// What a session holds is let go at once, so that others need not wait for it to run out.
+async fn release(client: &Client) {
+    let _ = tokio::time::timeout(Duration::from_secs(2), client.close()).await;
 }
 
 /// What another attempt may mend is told from what needs a person.

@@ -76,6 +76,7 @@ impl Leader {
         let mut term = Term::new(core, store, shell.clock, outside);
         term.begin(first).map_err(|error| failure(&error))?;
         let thread = std::thread::Builder::new().name("loop".to_owned()).spawn(move || {
+            let mut term = term;
             let exit = match term.run(inbox) {
                 Ok(()) => Exit::Ok,
                 Err(error) => {
@@ -86,6 +87,7 @@ impl Leader {
                     Exit::Uncaught
                 }
             };
+            // Others need not wait until a large state is dropped.
             let _ = loop_ended.send(exit);
         });
         let thread = thread
@@ -135,12 +137,17 @@ impl Leader {
         }
     }
 
-    /// What was asked before is answered; then the engine is let go. Tells what went wrong on the way.
-    pub async fn stop(mut self) -> Exit {
+    /// What was asked before is answered, and nothing is decided or stored any more. Tells what went wrong.
+    pub async fn end(&mut self) -> Exit {
         if let Some(stop) = self.stop_loop.take() {
             let _ = stop.send(());
         }
-        let exit = self.failed().await;
+        self.failed().await
+    }
+
+    /// The same, and then the engine is let go.
+    pub async fn stop(mut self) -> Exit {
+        let exit = self.end().await;
         let thread = self.thread;
         let _ = tokio::task::spawn_blocking(move || thread.join()).await;
         if let Some(engine) = Arc::into_inner(self.engine).and_then(OnceLock::into_inner) {

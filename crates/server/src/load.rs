@@ -32,7 +32,24 @@ pub struct Loaded {
 
 /// Reads the store and brings the core to life.
 pub fn load(config: &Config, clock: Clock, opened: Opened) -> Result<Loaded, Failure> {
-    let Opened { mut store, mut pairs, errand } = opened;
+    let Opened { mut store, records, errand } = opened;
+    let saved = match records {
+        Records::Decoded(writes) => writes,
+        Records::Stored(pairs) => decode(config, &mut store, pairs, errand)?,
+    };
+    let (events_begin, writes) = events_begin(saved, clock.now().wall);
+    let (core, mut first) = Core::restore(writes, setup::policy(config), machine::seed(), clock.now());
+    // Stored with what follows at once, before any event leaves.
+    first.writes.insert(0, events_begin);
+    Ok(Loaded { store, core, first })
+}
+
+fn decode(
+    config: &Config,
+    store: &mut Store,
+    mut pairs: Vec<Pair>,
+    errand: Option<Errand>,
+) -> Result<Vec<Write>, Failure> {
     if let Some(errand) = errand {
         let wanted = errand::carry_out(&errand, pairs.clone());
         if wanted != pairs {
@@ -45,19 +62,22 @@ pub fn load(config: &Config, clock: Clock, opened: Opened) -> Result<Loaded, Fai
         Failure::Lasting(format!("cannot read the state in {}: {}", place(config), chain(&error)))
     })?;
     let changes = loaded.changes.into_iter().map(|it| Entry { key: it.key, value: it.value });
-    let (events_begin, writes) = events_begin(loaded.writes, clock.now().wall);
-    let record = marathon_records::encode(&events_begin);
-    let changes = changes.chain([Entry { key: record.key, value: record.value }]);
     store.commit(&changes.collect::<Vec<_>>()).map_err(|error| failure(&error))?;
-    let (core, first) = Core::restore(writes, setup::policy(config), machine::seed(), clock.now());
-    Ok(Loaded { store, core, first })
+    Ok(loaded.writes)
 }
 
 /// A store, what it holds, and what was asked of whoever opens it.
 pub struct Opened {
     pub store: Store,
-    pub pairs: Vec<Pair>,
+    pub records: Records,
     pub errand: Option<Errand>,
+}
+
+/// What a store holds.
+pub enum Records {
+    Stored(Vec<Pair>),
+    /// Read ahead, and nobody asked for anything to be done with them.
+    Decoded(Vec<Write>),
 }
 
 /// The store of an instance that is alone.
@@ -65,7 +85,7 @@ pub fn open(config: &Config) -> Result<Opened, String> {
     let (store, pairs) = open_store(config)?;
     // Only reads a file, so it never waits.
     let errand = Board::folder(&config.data_dir).take().now_or_never().flatten();
-    Ok(Opened { store, pairs, errand })
+    Ok(Opened { store, records: Records::Stored(pairs), errand })
 }
 
 fn open_store(config: &Config) -> Result<(Store, Vec<Pair>), String> {

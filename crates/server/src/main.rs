@@ -19,6 +19,7 @@ mod news;
 mod notify;
 mod setup;
 mod shell;
+mod standby;
 mod state;
 mod term;
 

@@ -118,8 +118,8 @@ impl Term {
         Ok(())
     }
 
-    /// Runs until told to stop, or until the store fails.
-    pub fn run(mut self, mut inbox: Inbox) -> Result<(), StoreError> {
+    /// Runs until told to stop, or until the store fails. What is left of the term may take a moment to be dropped.
+    pub fn run(&mut self, mut inbox: Inbox) -> Result<(), StoreError> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
             .build()

@@ -30,7 +30,7 @@ use std::path::Path;
 
 pub use error::{Cause, Fate, StoreError};
 pub use file::FileStore;
-pub use zk::{ZkOptions, ZkStore, read as read_zookeeper};
+pub use zk::{Content, Keep, Standby, ZkOptions, ZkStore, read as read_zookeeper};
 
 /// One change of one key.
 #[derive(Debug, Clone, PartialEq, Eq)]

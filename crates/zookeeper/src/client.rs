@@ -126,6 +126,10 @@ impl Op {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stat {
+    /// The transaction that made the node. A node that was removed and made again has another.
+    pub created: i64,
+    /// The transaction that last changed its data. Transactions are numbered in their order.
+    pub modified: i64,
     /// Of the data; grows by one with each change.
     pub version: i32,
     /// The session of an ephemeral node, else 0.
@@ -281,15 +285,33 @@ impl Client {
     pub async fn send_get(
         &self,
         path: &str,
-    ) -> Result<impl Future<Output = Result<Vec<u8>, Error>> + use<>, Error> {
+    ) -> Result<impl Future<Output = Result<(Vec<u8>, Stat), Error>> + use<>, Error> {
+        let answer = self.send_read(code::GET, path).await?;
+        Ok(async move {
+            let body = answer.await?;
+            let mut body = Reader(&body);
+            Ok((body.buffer()?.to_vec(), body.stat()?))
+        })
+    }
+
+    /// The same for the names of children.
+    pub async fn send_children(
+        &self,
+        path: &str,
+    ) -> Result<impl Future<Output = Result<Vec<String>, Error>> + use<>, Error> {
+        let answer = self.send_read(code::CHILDREN, path).await?;
+        Ok(async move { Reader(&answer.await?).texts() })
+    }
+
+    async fn send_read(
+        &self,
+        code: i32,
+        path: &str,
+    ) -> Result<impl Future<Output = Result<Answer, Error>> + use<>, Error> {
         let mut body = Writer::default();
         body.text(path).flag(false);
-        let answer = self.send(code::GET, body, None).await?;
-        let limit = self.request_timeout;
-        Ok(async move {
-            let body = settle(answer, limit).await?;
-            Ok(Reader(&body).buffer()?.to_vec())
-        })
+        let answer = self.send(code, body, None).await?;
+        Ok(settle(answer, self.request_timeout))
     }
 
     pub async fn children(&self, path: &str) -> Result<Vec<String>, Error> {

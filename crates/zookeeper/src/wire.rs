@@ -126,14 +126,14 @@ impl<'a> Reader<'a> {
     }
 
     pub fn stat(&mut self) -> Result<Stat, Error> {
-        let (_created, _modified) = (self.long()?, self.long()?);
+        let (created, modified) = (self.long()?, self.long()?);
         let (_created_at, modified_at) = (self.long()?, self.long()?);
         let version = self.int()?;
         let (_children_version, _acl_version) = (self.int()?, self.int()?);
         let owner = self.long()?;
         let (_length, children) = (self.int()?, self.int()?);
         let _children_modified = self.long()?;
-        Ok(Stat { version, owner, children, modified_at })
+        Ok(Stat { created, modified, version, owner, children, modified_at })
     }
 
     /// What became of a transaction.

@@ -20,9 +20,10 @@
 
 mod load;
 mod node;
+mod read;
 mod snapshot;
+mod standby;
 
-use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,6 +35,8 @@ use crate::error::{Cause, Fate, StoreError};
 use crate::{Entry, Pair};
 
 pub use load::read;
+pub use read::Keep;
+pub use standby::Standby;
 
 /// The layout this release writes.
 pub const FORMAT: u32 = 1;
@@ -77,6 +80,15 @@ impl ZkOptions {
         const REQUEST: u64 = 1_000_000;
         usize::try_from(self.max_node_size.min(REQUEST)).unwrap_or(usize::MAX).max(node::HEADER + 1)
     }
+}
+
+/// What a new leader finds.
+#[derive(Debug)]
+pub enum Content<K> {
+    /// Read ahead, and complete.
+    Kept(K),
+    /// Everything, in the order of the keys.
+    Pairs(Vec<Pair>),
 }
 
 /// What every part of the store needs to reach its nodes.
@@ -125,23 +137,36 @@ impl ZkStore {
         holder: &str,
         options: ZkOptions,
     ) -> Result<(ZkStore, Vec<Pair>), StoreError> {
-        let loaded = runtime.block_on(load::take_over(&client, path, holder))?;
-        let load::Loaded { tree, pairs, next, bytes, nodes, snapshot } = loaded;
+        let nobody = None::<&mut Standby<std::collections::HashMap<String, Vec<u8>>>>;
+        match ZkStore::take_over(client, runtime, path, holder, options, nobody)? {
+            (store, Content::Pairs(pairs)) => Ok((store, pairs)),
+            (store, Content::Kept(kept)) => Ok((store, kept.into_iter().collect())),
+        }
+    }
+
+    /// The same for a follower that has read along: what it kept, if nothing speaks against it.
+    pub fn take_over<K: Keep + Default>(
+        client: Client,
+        runtime: Handle,
+        path: &str,
+        holder: &str,
+        options: ZkOptions,
+        standby: Option<&mut Standby<K>>,
+    ) -> Result<(ZkStore, Content<K>), StoreError> {
+        let loaded = runtime.block_on(load::take_over(&client, path, holder, standby))?;
+        let load::Loaded { tree, content, next, bytes, nodes, snapshot, folder } = loaded;
         let store = ZkStore {
             tree,
             runtime,
             options,
             next,
-            folder: None,
+            folder,
             in_doubt: false,
             growth: Growth { bytes, nodes, covered: (0, 0), snapshot },
             snapshot: None,
             attempts: 0,
         };
-        let pairs: HashMap<String, Vec<u8>> = pairs;
-        let mut pairs: Vec<Pair> = pairs.into_iter().collect();
-        pairs.sort_unstable_by(|a, b| a.0.cmp(&b.0));
-        Ok((store, pairs))
+        Ok((store, content))
     }
 
     pub fn commit(&mut self, entries: &[Entry]) -> Result<(), StoreError> {
@@ -325,13 +350,21 @@ impl Drop for ZkStore {
     }
 }
 
+fn folder_path(root: &str, at: u64) -> String {
+    format!("{root}/log/{at:07}")
+}
+
+fn log_path(root: &str, number: u64) -> String {
+    format!("{}/{number:016}", folder_path(root, number / FOLDER))
+}
+
 impl Tree {
     fn folder(&self, at: u64) -> String {
-        format!("{}/log/{at:07}", self.root)
+        folder_path(&self.root, at)
     }
 
     fn log(&self, number: u64) -> String {
-        format!("{}/{number:016}", self.folder(number / FOLDER))
+        log_path(&self.root, number)
     }
 
     /// What makes a transaction fail once somebody else has taken over.
