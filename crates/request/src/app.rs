@@ -18,7 +18,7 @@ pub fn read(r: &mut Reader, value: &Value, base: &PathId, mode: Mode) -> Option<
         Mode::Create => r.required(object, "id", |r, it| path(r, it, base)),
         Mode::Update | Mode::Replace => r.optional(object, "id", |r, it| path(r, it, base)),
     };
-    let mut app = fields(r, object, id);
+    let mut app = fields(r, object, id, base);
     legacy::translate(r, object, mode, &mut app);
     // Answers name it, and clients send them back: it must be one, and means something in a partial update only.
     let version = r.optional(object, "version", timestamp);
@@ -29,7 +29,7 @@ pub fn read(r: &mut Reader, value: &Value, base: &PathId, mode: Mode) -> Option<
 }
 
 /// The canonical fields.
-fn fields(r: &mut Reader, o: &Object, id: Option<PathId>) -> AppUpdate {
+fn fields(r: &mut Reader, o: &Object, id: Option<PathId>, base: &PathId) -> AppUpdate {
     AppUpdate {
         id,
         cmd: r.optional(o, "cmd", Reader::some_text),
@@ -62,7 +62,7 @@ fn fields(r: &mut Reader, o: &Object, id: Option<PathId>) -> AppUpdate {
         backoff_factor: r.optional(o, "backoffFactor", |r, it| r.number(it, 1.0)),
         backoff_max: r.optional(o, "maxLaunchDelaySeconds", Reader::seconds),
         upgrade: r.optional(o, "upgradeStrategy", upgrade),
-        dependencies: r.optional(o, "dependencies", |r, it| r.list(it, dependency)),
+        dependencies: r.optional(o, "dependencies", |r, it| r.list(it, |r, it| dependency(r, it, base))),
         kill_selection: r.optional(o, "killSelection", kill_selection),
         kill_grace: r.optional(o, "taskKillGracePeriodSeconds", Reader::seconds),
         unreachable: r.optional(o, "unreachableStrategy", unreachable),
@@ -102,9 +102,9 @@ pub fn path(r: &mut Reader, value: &Value, base: &PathId) -> Option<PathId> {
     PathId::resolve(&text, base).ok().or_else(|| r.misshapen("error.pattern"))
 }
 
-fn dependency(r: &mut Reader, value: &Value) -> Option<Dependency> {
-    path(r, value, &PathId::root())?;
-    r.text(value)
+/// Resolved as ids are: in the body of a group against that group, elsewhere against the root.
+fn dependency(r: &mut Reader, value: &Value, base: &PathId) -> Option<Dependency> {
+    path(r, value, base).map(|it| it.to_string())
 }
 
 pub fn amount(r: &mut Reader, value: &Value, min: f64) -> Option<Milli> {

@@ -1,6 +1,7 @@
 //! Rows of bodies and what reading them gives.
 
 use marathon_model::app::*;
+use marathon_model::id::PathId;
 use marathon_model::update::{AppUpdate, NetworkMode};
 use marathon_request::{BadRequest, Mode, app, apps};
 
@@ -433,4 +434,15 @@ fn complaints_are_bounded() {
         Err(BadRequest::Shape(all)) => assert!(all[0].message.len() < 4096),
         other => panic!("{other:?}"),
     }
+}
+
+#[test]
+fn dependencies_resolve_as_ids_do() {
+    let body = r#"{"id":"/q/a","dependencies":["x","../y","/z/","b/./c"]}"#;
+    assert_eq!(read(Mode::Create, body).dependencies.expect("given"), ["/x", "/y", "/z", "/b/c"]);
+    assert_eq!(read(Mode::Update, body).dependencies.expect("given"), ["/x", "/y", "/z", "/b/c"]);
+    let group = format!(r#"{{"id":"/q","apps":[{body}]}}"#);
+    let group = marathon_request::group(group.as_bytes(), &PathId::root()).expect("a group");
+    let app = &group.apps.expect("given")[0];
+    assert_eq!(app.dependencies.as_ref().expect("given"), &["/q/x", "/y", "/z", "/q/b/c"]);
 }
