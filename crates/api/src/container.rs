@@ -80,7 +80,10 @@ fn write_volume(json: &mut Json, volume: &Volume) {
                     json.key("name").string(name);
                     json.key("provider").string(provider);
                     json.key("options").raw(&compact(&options.0));
-                    json.key("shared").bool(*shared);
+                    // Of dvdi only.
+                    if provider != "csi" {
+                        json.key("shared").bool(*shared);
+                    }
                 });
                 json.key("mode").string(mode);
             }

@@ -90,7 +90,7 @@ pub fn informative(r: &mut Reader, value: &Value) -> Option<Check> {
         let object = r.object(it)?;
         let (port, port_and_index) = port(r, object);
         both(r, port_and_index);
-        let path = r.optional(object, "path", Reader::text);
+        let path = r.optional(object, "path", Reader::locator);
         // The engine knows no other scheme here.
         r.optional(object, "scheme", |r, it| r.word(it, &[("HTTP", ())]));
         Some(CheckKind::Http { port, path })

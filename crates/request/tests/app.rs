@@ -171,6 +171,7 @@ fn rules_of_the_text() {
                 "rule /unreachableStrategy/inactiveAfterSeconds inactiveAfterSeconds (-3) must be greater than or equal to 0",
             ),
             (r#"{"id":"a","check":{}}"#, "rule /check Only one of http, tcp, or exec may be specified"),
+            (r#"{"id":"a","check":{"http":{"path":""}}}"#, "shape /check/http/path error.minLength"),
             (
                 r#"{"id":"a","check":{"tcp":{},"exec":{"command":{"shell":"x"}}}}"#,
                 "rule /check Only one of http, tcp, or exec may be specified",
