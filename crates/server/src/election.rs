@@ -11,13 +11,14 @@
 //! ends a term before any server could give the latch to another. And the store refuses every write of
 //! whoever does not hold it any more.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use marathon_flags::{Config, Master};
 use marathon_http::Lead;
 use marathon_store::{Cause, Content, Standby, Store, StoreError, ZkOptions, ZkStore, read_zookeeper};
 use marathon_zookeeper::latch::{self, Standing};
-use marathon_zookeeper::{Client, Error, Options, State, ZkUrl};
+use marathon_zookeeper::{Client, Error, Op, Options, State, ZkUrl};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
@@ -45,6 +46,8 @@ pub struct Election {
     /// What a follower reads ahead, if it does.
     standby: Option<Standby<Shelf>>,
     notify: Notify,
+    /// True in ZooKeeper while the latest term of ours is the present one.
+    leads: Mutex<Option<Op>>,
 }
 
 /// What ended a session, or a term in it.
@@ -67,7 +70,8 @@ impl Election {
         let folder = config.ha.then(|| format!("{}/leader-curator", options.url.path));
         let standby = (config.ha && config.warm_standby).then(|| Standby::new(&options.url.path));
         let notify = Notify::new(config.leader_notify.clone());
-        Ok(Some(Election { options, store: store_options(config), folder, standby, notify }))
+        let leads = Mutex::default();
+        Ok(Some(Election { options, store: store_options(config), folder, standby, notify, leads }))
     }
 
     /// Stands for election until told to end. `stop_http` takes no more connections.
@@ -205,6 +209,7 @@ impl Election {
         shell.http.leadership.set(Lead::Loading);
         // Asked of the term before this one.
         let _ = tokio::time::timeout(Duration::ZERO, shell.abdicated.notified()).await;
+        let _ = shell.take_errand();
         // Loading and the first commit wait for ZooKeeper, and the core takes its time too.
         let begun = tokio::task::block_in_place(|| {
             let opened = self.open(client, shell.http.leadership.own(), standby);
@@ -234,7 +239,8 @@ impl Election {
         let stopped = leader.end().await;
         if matches!(end, End::Abdicated)
             && let Some(errand) = shell.take_errand()
-            && let Err(error) = self.board(client).leave(&errand).await
+            && let Some(board) = self.board(client)
+            && let Err(error) = board.leave(&errand).await
         {
             tracing::error!(error, "backup and restore could not be passed on to the next leader");
         }
@@ -269,7 +275,8 @@ impl Election {
         let options = self.store.clone();
         let opened = ZkStore::take_over(client.clone(), runtime.clone(), path, own, options, standby);
         let (store, content) = opened.map_err(|error| failure(&error))?;
-        let errand = runtime.block_on(self.board(client).take());
+        *self.leads.lock().unwrap_or_else(PoisonError::into_inner) = Some(store.leads());
+        let errand = runtime.block_on(async { self.board(client)?.take().await });
         let decoded = match content {
             Content::Pairs(pairs) => Err(pairs),
             Content::Kept(shelf) => match shelf.into_writes() {
@@ -282,8 +289,9 @@ impl Election {
         Ok(Opened { store: Store::ZooKeeper(Box::new(store)), records, errand })
     }
 
-    fn board(&self, client: &Client) -> Board {
-        Board::zookeeper(client, &self.options.url.path)
+    fn board(&self, client: &Client) -> Option<Board> {
+        let leads = self.leads.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
+        Some(Board::zookeeper(client, &self.options.url.path, leads))
     }
 
     fn failed(&self, shell: &Shell, failure: Failure) -> End {

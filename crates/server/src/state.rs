@@ -195,6 +195,9 @@ impl Place {
                 if let Some(leader) = leader {
                     return Err(format!("{leader} leads there: stop all instances first"));
                 }
+                // Opening takes it away from whoever has it, which must not happen for nothing.
+                let there = runtime.block_on(read_zookeeper(&client, &url.path)).map_err(|it| chain(&it))?;
+                refuse_to_replace(&there, force)?;
                 let handle = runtime.handle().clone();
                 let opened = ZkStore::open(client, handle, &url.path, "marathon state", ZkOptions::default());
                 let (store, before) = opened.map_err(|error| chain(&error))?;
@@ -216,10 +219,15 @@ fn connect(url: &ZkUrl) -> Result<(Runtime, Client), String> {
 }
 
 fn replace(mut store: Store, before: &[Pair], pairs: Vec<Pair>, force: bool) -> Result<(), String> {
-    if !before.is_empty() && !force {
-        return Err("there is a state already; --force replaces it".to_owned());
-    }
+    refuse_to_replace(before, force)?;
     commit(&mut store, &exchange(before, pairs))
+}
+
+fn refuse_to_replace(before: &[Pair], force: bool) -> Result<(), String> {
+    match before.is_empty() || force {
+        true => Ok(()),
+        false => Err("there is a state already; --force replaces it".to_owned()),
+    }
 }
 
 /// What has to change so that only `after` is there.

@@ -205,6 +205,11 @@ impl ZkStore {
         }
     }
 
+    /// What makes a transaction fail once somebody else has taken over.
+    pub fn leads(&self) -> Op {
+        self.tree.check()
+    }
+
     pub fn ensure_ours(&self) -> Result<(), StoreError> {
         match self.tree.client.is_live() {
             true => Ok(()),
