@@ -35,8 +35,8 @@ pub fn zk(text: &str) -> Result<(), String> {
         ))
     };
     let Some(rest) = text.strip_prefix("zk://") else { return why("it must begin with zk://") };
-    // A path may hold an `@`, a password a `/`: the credentials end at the first `@` that hosts follow.
-    let (credentials, rest) = match rest.split_once('@') {
+    // A password may hold `@` and `/`; hosts and paths hold no `@`.
+    let (credentials, rest) = match rest.rsplit_once('@') {
         Some((before, after)) => (Some(before), after),
         None => (None, rest),
     };
@@ -45,8 +45,12 @@ pub fn zk(text: &str) -> Result<(), String> {
             Some((user, password)) if !user.is_empty() && !user.contains('/') && !password.is_empty() => {}
             _ => return why("the part before @ must be user:password"),
         }
+        if credentials.contains('@') && credentials.contains(',') {
+            return why("user:password@ stands once, before the first host");
+        }
     }
     let Some((hosts, path)) = rest.split_once('/') else { return why("it has no path") };
+    let path = path.strip_suffix('/').unwrap_or(path);
     if path.is_empty() || path.split('/').any(|it| it.is_empty() || it.contains('@')) {
         return why("the path must have at least one node and no empty ones");
     }
@@ -57,6 +61,10 @@ pub fn zk(text: &str) -> Result<(), String> {
 }
 
 fn is_host_port(text: &str) -> bool {
+    if let Some((host, port)) = text.strip_prefix('[').and_then(|it| it.split_once(']')) {
+        let is_port = port.is_empty() || port.starts_with(':');
+        return is_port && host.parse::<std::net::Ipv6Addr>().is_ok() && is_host_port(&format!("v6{port}"));
+    }
     let (host, port) = match text.split_once(':') {
         Some((host, port)) => (host, Some(port)),
         None => (text, None),
@@ -103,6 +111,11 @@ pub fn network_name(text: &str) -> Result<(), String> {
     } else {
         Err("must be a network name: letters, digits, '-', '_' and '.', a letter or digit first".to_owned())
     }
+}
+
+/// Milliseconds for something that takes its time.
+pub fn some_millis(text: &str) -> Result<(), String> {
+    whole(text, 1, i64::MAX)
 }
 
 /// Milliseconds for something that comes with an offer, which takes up to a second.

@@ -286,9 +286,9 @@ Storage {
     "internal_store_backend" one_of(&["file", "zk", "mem", "mesos_zk"]), Found("zk with --zk, else file"), Same,
         "Where the state is kept. mem: nowhere, it is lost at exit.";
     "zk_max_versions" SOME, Is("50"), Same, "Versions kept of each app and group, whatever the store.";
-    "zk_timeout" MILLIS, Is("10000"), Same, "Longest wait for one commit or read.";
-    "zk_connection_timeout" MILLIS, Is("10000"), Same, "Time limit of one attempt to reach one server.";
-    "zk_session_timeout" MILLIS, Is("10000"), Same, "How fast a dead leader is noticed; a leader that is cut off stops before this has passed.";
+    "zk_timeout" form("MS", check::some_millis), Is("10000"), Same, "Longest wait for one commit or read.";
+    "zk_connection_timeout" form("MS", check::some_millis), Is("10000"), Same, "Time limit of one attempt to reach one server.";
+    "zk_session_timeout" form("MS", check::some_millis), Is("10000"), Same, "How fast a dead leader is noticed; a leader that is cut off stops before this has passed.";
     "zk_compression" Toggle, ON, Same, "Compress large nodes.";
     "zk_compression_threshold" BYTES, Is("65536"), Same, "What is at least this long is compressed.";
     "zk_max_node_size" BYTES, Is("1024000"), Same, "Nodes are no larger; what does not fit is split.";

@@ -206,6 +206,7 @@ fn bad_command_lines_name_flag_and_value() {
         ("--master local --group_versions_cache_size 100", &["group_versions_cache_size", "100"]),
         ("--master local --local_resources cpus", &["local_resources", "cpus"]),
         ("--master local --logstash http://x", &["logstash", "udp://"]),
+        ("--master local --zk_session_timeout 0", &["zk_session_timeout", "at least 1"]),
     ] {
         refused("", args, words);
     }
@@ -219,6 +220,9 @@ fn zookeeper_addresses() {
         "zk://host/a",
         "zk://u:p@host:2181/a",
         "zk://u:p/q@h:1/a",
+        "zk://u:p@q@h:1/a",
+        "zk://host:2181/a/",
+        "zk://[::1]:2181,[fe80::1],h/a",
     ] {
         assert_eq!(ok("", &format!("--master local --zk {good}")).zk.as_deref(), Some(good));
     }
@@ -227,14 +231,16 @@ fn zookeeper_addresses() {
         "zk://host:2181/",
         "zk:///path",
         "http://host/path",
-        "zk://host:2181/a/",
+        "zk://host:2181/a//",
         "zk://host:x/a",
         "zk://host:99999/a",
         "zk://a:1,,b:2/p",
         "zk://u@host:1/a",
         "zk://u:p@a:1,u:p@b:1/p",
         "ZK://host:1/a",
-        "zk://[::1]:2181/a",
+        "zk://::1/a",
+        "zk://[h]:2181/a",
+        "zk://[::1]2181/a",
     ] {
         refused("", &format!("--master local --zk {bad}"), &["zk"]);
     }

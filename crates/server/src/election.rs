@@ -11,7 +11,7 @@
 //! ends a term before any server could give the latch to another. And the store refuses every write of
 //! whoever does not hold it any more.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use marathon_flags::{Config, Master};
@@ -48,6 +48,8 @@ pub struct Election {
     notify: Notify,
     /// True in ZooKeeper while the latest term of ours is the present one.
     leads: Mutex<Option<Op>>,
+    /// Why this instance cannot stand for election, while it cannot.
+    refused: Arc<Mutex<Option<String>>>,
 }
 
 /// What ended a session, or a term in it.
@@ -70,8 +72,9 @@ impl Election {
         let folder = config.ha.then(|| format!("{}/leader-curator", options.url.path));
         let standby = (config.ha && config.warm_standby).then(|| Standby::new(&options.url.path));
         let notify = Notify::new(config.leader_notify.clone());
-        let leads = Mutex::default();
-        Ok(Some(Election { options, store: store_options(config), folder, standby, notify, leads }))
+        let (leads, refused) = (Mutex::default(), Arc::default());
+        let store = store_options(config);
+        Ok(Some(Election { options, store, folder, standby, notify, leads, refused }))
     }
 
     /// Stands for election until told to end. `stop_http` takes no more connections.
@@ -116,14 +119,17 @@ impl Election {
         own: String,
         standing: watch::Sender<Standing>,
     ) -> tokio::task::JoinHandle<()> {
-        let folder = self.folder.clone();
+        let (folder, refused) = (self.folder.clone(), self.refused.clone());
         tokio::spawn(async move {
             match folder {
                 Some(folder) => {
                     let error = latch::stand(&client, &folder, &own, &standing).await;
-                    match error {
-                        Error::Closed | Error::Expired => {}
-                        error => tracing::error!(folder, %error, "cannot stand for election; trying again"),
+                    if !matches!(error, Error::Closed | Error::Expired) {
+                        let text = format!("this instance cannot stand for election: {error}");
+                        let before = locked(&refused).replace(text.clone());
+                        if before.as_ref() != Some(&text) {
+                            tracing::error!(folder, "{text}; trying again");
+                        }
                     }
                 }
                 None => {
@@ -150,6 +156,9 @@ impl Election {
         let mut connection = client.state();
         loop {
             let now = standing.borrow_and_update().clone();
+            if now != Standing::Unknown {
+                *locked(&self.refused) = None;
+            }
             let lead = match now.clone() {
                 Standing::Leading => {
                     match self.lead(shell, client, &mut standing, signals, standby.as_mut(), led).await {
@@ -174,6 +183,9 @@ impl Election {
             tokio::select! {
                 changed = standing.changed() => if changed.is_err() {
                     // Whoever stood for us gave up.
+                    let lead = Lead::Nobody(self.why_nobody(client).into());
+                    say(shell, &lead);
+                    shell.http.leadership.set(lead);
                     return if client.is_live() { End::Faulty } else { End::Over };
                 },
                 Ok(()) = connection.changed() => {}
@@ -187,9 +199,12 @@ impl Election {
 
     fn why_nobody(&self, client: &Client) -> String {
         let state = *client.state().borrow();
-        match state {
-            State::Connected => "the election is not decided yet".to_owned(),
-            _ => format!("ZooKeeper cannot be reached ({})", client.trouble()),
+        let refused = locked(&self.refused).clone();
+        match (state, client.trouble(), refused) {
+            (State::Connected, _, Some(refused)) | (_, None, Some(refused)) => refused,
+            (State::Connected, _, None) => "the election is not decided yet".to_owned(),
+            (_, Some(trouble), _) => format!("ZooKeeper cannot be reached ({trouble})"),
+            (_, None, None) => "ZooKeeper has not answered yet".to_owned(),
         }
     }
 
@@ -275,7 +290,7 @@ impl Election {
         let options = self.store.clone();
         let opened = ZkStore::take_over(client.clone(), runtime.clone(), path, own, options, standby);
         let (store, content) = opened.map_err(|error| failure(&error))?;
-        *self.leads.lock().unwrap_or_else(PoisonError::into_inner) = Some(store.leads());
+        *locked(&self.leads) = Some(store.leads());
         let errand = runtime.block_on(async { self.board(client)?.take().await });
         let decoded = match content {
             Content::Pairs(pairs) => Err(pairs),
@@ -290,7 +305,7 @@ impl Election {
     }
 
     fn board(&self, client: &Client) -> Option<Board> {
-        let leads = self.leads.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
+        let leads = locked(&self.leads).clone()?;
         Some(Board::zookeeper(client, &self.options.url.path, leads))
     }
 
@@ -359,6 +374,10 @@ async fn supervise(
         end = abdicated => end,
         end = works => end,
     }
+}
+
+fn locked<T>(what: &Mutex<T>) -> MutexGuard<'_, T> {
+    what.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Ends the candidacy when dropped.

@@ -5,7 +5,7 @@
 //! marathon state load [--force] TO [FILE]   FILE: `-` or nothing for standard output and input
 //! marathon state copy [--force] FROM TO
 //! ```
-//! A dump is one line for each record. What is copied is everything that is known of running tasks too, so the
+//! A dump is one line for each record, and a last one that says how many, so that half a dump is known for one. What is copied is everything that is known of running tasks too, so the
 //! tasks of a copied state go on.
 
 use std::fs::File;
@@ -30,9 +30,15 @@ const PATIENCE: Duration = Duration::from_secs(15);
 
 /// The exit code.
 pub fn main(arguments: &[String]) -> i32 {
-    let force = arguments.iter().any(|it| it == "--force");
-    let plain: Vec<&str> = arguments.iter().map(String::as_str).filter(|it| *it != "--force").collect();
+    let (flags, plain): (Vec<&str>, Vec<&str>) =
+        arguments.iter().map(String::as_str).partition(|it| it.len() > 1 && it.starts_with('-'));
+    let force = flags.contains(&"--force");
+    if flags.iter().any(|it| matches!(*it, "-h" | "--help")) {
+        println!("{USAGE}");
+        return 0;
+    }
     let result = match plain.as_slice() {
+        _ if flags.iter().any(|it| *it != "--force") => Err(USAGE.to_owned()),
         ["dump", from] => dump(from, "-"),
         ["dump", from, file] => dump(from, file),
         ["load", to] => load("-", to, force),
@@ -54,6 +60,9 @@ pub fn main(arguments: &[String]) -> i32 {
 
 fn dump(from: &str, file: &str) -> Result<String, String> {
     let pairs = Place::parse(from)?.read()?;
+    if pairs.is_empty() {
+        return Err(format!("there is no state in {}", shown(from)));
+    }
     let failed = |error: std::io::Error| format!("cannot write {file}: {error}");
     match file {
         "-" => write(&pairs, std::io::stdout().lock()).map_err(failed)?,
@@ -114,6 +123,7 @@ fn write(pairs: &[Pair], mut out: impl Write) -> std::io::Result<()> {
         out.write_all(value)?;
         out.write_all(b"}\n")?;
     }
+    writeln!(out, "{{\"records\":{}}}", pairs.len())?;
     out.flush()
 }
 
@@ -129,6 +139,7 @@ fn read(input: impl Read) -> Result<Vec<Pair>, String> {
         _ => return Err(format!("this is no dump of the state: the first line should be {HEAD}")),
     }
     let mut pairs = Vec::new();
+    let mut end = None;
     for (number, line) in (2..).zip(lines) {
         let line = line.map_err(|error| format!("line {number}: {error}"))?;
         if line.trim().is_empty() {
@@ -136,6 +147,13 @@ fn read(input: impl Read) -> Result<Vec<Pair>, String> {
         }
         let wrong = || format!("line {number} is no record");
         let json: serde_json::Value = serde_json::from_str(&line).map_err(|_| wrong())?;
+        if end.is_some() {
+            return Err(format!("line {number} comes after the end"));
+        }
+        if let Some(count) = json.get("records").and_then(serde_json::Value::as_u64) {
+            end = Some(count);
+            continue;
+        }
         let key = json.get("key").and_then(|it| it.as_str()).ok_or_else(wrong)?;
         // The very bytes where possible: numbers must not change by being read and written.
         let exact = line.strip_prefix(&prefix(key)).and_then(|it| it.strip_suffix('}'));
@@ -145,7 +163,14 @@ fn read(input: impl Read) -> Result<Vec<Pair>, String> {
         };
         pairs.push((key.to_owned(), value));
     }
-    Ok(pairs)
+    match end {
+        Some(count) if count == pairs.len() as u64 => Ok(pairs),
+        Some(count) => Err(format!("it holds {} records, and its last line says {count}", pairs.len())),
+        None => Err(format!(
+            "it is cut off after {} records: its last line should say how many there are",
+            pairs.len()
+        )),
+    }
 }
 
 enum Place {
@@ -270,12 +295,19 @@ mod tests {
         let mut text = Vec::new();
         write(&pairs, &mut text).unwrap();
         assert_eq!(read(text.as_slice()).unwrap(), pairs);
-        let edited = format!("{HEAD}\n\n {{ \"value\": {{\"a\": 1}}, \"key\": \"k\" }}\n");
+        let edited =
+            format!("{HEAD}\n\n {{ \"value\": {{\"a\": 1}}, \"key\": \"k\" }}\n{{\"records\": 1}}\n");
         assert_eq!(read(edited.as_bytes()).unwrap(), [("k".to_owned(), b"{\"a\":1}".to_vec())]);
         for (text, want) in [
             ("", "this is no dump of the state: the first line should be {\"marathonState\":1}"),
             ("{\"marathonState\":1}\nx", "line 2 is no record"),
             ("{\"marathonState\":1}\n{\"key\":\"a\"}", "line 2 is no record"),
+            (
+                "{\"marathonState\":1}\n{\"key\":\"a\",\"value\":1}\n",
+                "it is cut off after 1 records: its last line should say how many there are",
+            ),
+            ("{\"marathonState\":1}\n{\"records\":2}", "it holds 0 records, and its last line says 2"),
+            ("{\"marathonState\":1}\n{\"records\":0}\n{\"records\":0}", "line 3 comes after the end"),
         ] {
             assert_eq!(read(text.as_bytes()).unwrap_err(), want);
         }

@@ -178,7 +178,7 @@ impl Client {
             Ok(Ok(state)) if *state == State::Connected => {}
             Ok(Ok(state)) => return Err(state.error()),
             Ok(Err(_)) => return Err(Error::Closed),
-            Err(_) => return Err(Error::Unreachable(client.lease.trouble())),
+            Err(_) => return Err(Error::Unreachable(client.lease.shown_trouble())),
         }
         Ok(client)
     }
@@ -199,7 +199,7 @@ impl Client {
     }
 
     /// Why there is no connection, as far as it is known.
-    pub fn trouble(&self) -> String {
+    pub fn trouble(&self) -> Option<String> {
         self.lease.trouble()
     }
 
@@ -393,7 +393,7 @@ impl Client {
             Ok(Ok(())) => Ok(receiver),
             Ok(Err(_)) => Err(self.state.borrow().error()),
             // It never left.
-            Err(_) => Err(Error::Unreachable(self.lease.trouble())),
+            Err(_) => Err(Error::Unreachable(self.lease.shown_trouble())),
         }
     }
 }

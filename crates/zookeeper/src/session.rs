@@ -54,8 +54,12 @@ impl Lease {
     }
 
     /// Why there is no connection, as far as it is known.
-    pub fn trouble(&self) -> String {
-        self.known(|it| if it.trouble.is_empty() { "no answer yet".to_owned() } else { it.trouble.clone() })
+    pub fn trouble(&self) -> Option<String> {
+        self.known(|it| (!it.trouble.is_empty()).then(|| it.trouble.clone()))
+    }
+
+    pub fn shown_trouble(&self) -> String {
+        self.trouble().unwrap_or_else(|| "no answer yet".to_owned())
     }
 
     fn known<T>(&self, read: impl FnOnce(&mut Known) -> T) -> T {
@@ -164,7 +168,12 @@ impl Session<'_> {
                 End::Over(state) => return state,
                 End::Lost(error) => {
                     tracing::debug!(host, port, %error, "no connection to ZooKeeper");
-                    self.lease.known(|it| it.trouble = format!("{host}:{port}: {error}"));
+                    let why = match error {
+                        // Whoever shows it says that much itself.
+                        Error::Unreachable(why) => why,
+                        error => error.to_string(),
+                    };
+                    self.lease.known(|it| it.trouble = format!("{host}:{port}: {why}"));
                 }
             }
             if (attempt + 1) % hosts.len() == 0 {

@@ -1,4 +1,4 @@
-//! `zk://[user:password@]host:port[,host:port…]/path`
+//! `zk://[user:password@]host:port[,host:port…]/path`; IPv6 addresses stand in brackets.
 
 use std::fmt;
 
@@ -30,6 +30,10 @@ impl ZkUrl {
         // A password may hold `@` and `/`; a host holds neither, and a path of ours no `@`.
         let (credentials, rest) = match rest.rsplit_once('@') {
             Some((credentials, rest)) => match credentials.split_once(':') {
+                // As in `u:p@a:1,u:p@b:1`, which is not one password.
+                _ if credentials.contains('@') && credentials.contains(',') => {
+                    return why("user:password@ stands once, before the first host");
+                }
                 Some((user, password)) if !user.is_empty() && !password.is_empty() => {
                     (Some(credentials.to_owned()), rest)
                 }
@@ -51,6 +55,13 @@ impl ZkUrl {
 }
 
 fn host(text: &str) -> Result<(String, u16), UrlError> {
+    if let Some((address, port)) = text.strip_prefix('[').and_then(|it| it.split_once(']')) {
+        let (rest, port) = host(&format!("v6{port}"))?;
+        return match address.parse::<std::net::Ipv6Addr>() {
+            Ok(_) if rest == "v6" => Ok((address.to_owned(), port)),
+            _ => Err(UrlError("between brackets stands an IPv6 address")),
+        };
+    }
     let (name, port) = match text.rsplit_once(':') {
         Some((name, port)) => match port.parse::<u16>() {
             Ok(port) if port != 0 => (name, port),
@@ -73,7 +84,11 @@ impl fmt::Display for ZkUrl {
             f.write_str("xxxxxxxx:xxxxxxxx@")?;
         }
         for (at, (host, port)) in self.hosts.iter().enumerate() {
-            write!(f, "{}{host}:{port}", if at == 0 { "" } else { "," })?;
+            let comma = if at == 0 { "" } else { "," };
+            match host.contains(':') {
+                true => write!(f, "{comma}[{host}]:{port}")?,
+                false => write!(f, "{comma}{host}:{port}")?,
+            }
         }
         f.write_str(&self.path)
     }
@@ -96,6 +111,7 @@ mod tests {
             ("zk://a/m/", "zk://a:2181/m"),
             ("ZK://a:1,b-2.c:2,d_e/m/n", "zk://a:1,b-2.c:2,d_e:2181/m/n"),
             ("zk://u:p@a:1/m", "zk://xxxxxxxx:xxxxxxxx@a:1/m"),
+            ("zk://[::1]:1,[fe80::1],a/m", "zk://[::1]:1,[fe80::1]:2181,a:2181/m"),
         ] {
             let url = ZkUrl::parse(text).unwrap();
             assert_eq!(url.to_string(), want);
@@ -117,7 +133,12 @@ mod tests {
             ("zk://a:1/m/../n", "it must name a path of at least one node"),
             ("zk:///m", "a host is made of letters, digits, '-', '.' and '_'"),
             ("zk://a,/m", "a host is made of letters, digits, '-', '.' and '_'"),
-            ("zk://[::1]:1/m", "a host is made of letters, digits, '-', '.' and '_'"),
+            ("zk://::1/m", "a host is made of letters, digits, '-', '.' and '_'"),
+            ("zk://[::1/m", "a host is made of letters, digits, '-', '.' and '_'"),
+            ("zk://[a]:1/m", "between brackets stands an IPv6 address"),
+            ("zk://[::1]x:1/m", "between brackets stands an IPv6 address"),
+            ("zk://[::1]:0/m", "a port is a number from 1 to 65535"),
+            ("zk://u:p@a:1,u:p@b:1/m", "user:password@ stands once, before the first host"),
             ("zk://a:0/m", "a port is a number from 1 to 65535"),
             ("zk://a:70000/m", "a port is a number from 1 to 65535"),
             ("zk://u@a:1/m", "credentials have the form user:password"),
