@@ -82,7 +82,11 @@ pub fn fill(server: &Server, cluster: &Cluster) -> Outcome<()> {
         client.want("PUT", "/v2/apps", Some(&Value::Array(apps).to_string()))?;
     }
     cluster.reaches("master/tasks_running", f64::from(INSTANCES), FILL_LIMIT)?;
-    let mut over = || client.get("/v2/deployments").is_ok_and(|it| it.status == 200 && it.body == b"[]");
+    // The connection from above may have been idle for too long by now.
+    let mut over = || {
+        let told = server.client().and_then(|mut it| it.get("/v2/deployments"));
+        told.is_ok_and(|it| it.status == 200 && it.body == b"[]")
+    };
     procs::wait_for("the end of all deployments", FILL_LIMIT, Duration::from_millis(200), &mut over)
 }
 

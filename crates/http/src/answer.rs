@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use hyper::body::{Body as _, Incoming};
@@ -16,12 +16,17 @@ use marathon_request::query::Query;
 use tokio::sync::Notify;
 
 use crate::accept::{self, Form};
-use crate::body::{self, Body, BodyError};
+use crate::body::{self, Body, BodyError, Upload};
 use crate::hub::Subscription;
-use crate::lead::{Lead, Place};
+use crate::lead::{ELECTION_WAIT, Lead, Place};
+use crate::proxy::Came;
 use crate::reply::{EVENTS, Out};
 use crate::route::{self, Missing, Route, Verb};
 use crate::{Http, change, explain, files, pods, proxy, read, subscription, system, ui};
+
+/// Before a request is passed on again; each pause is twice the one before. The news that somebody else leads ends it.
+const PAUSE_MIN: Duration = Duration::from_millis(25);
+const PAUSE_MAX: Duration = Duration::from_millis(250);
 
 /// The connection a request came over.
 pub struct Peer {
@@ -125,24 +130,34 @@ impl Http {
             out.headers.push((WWW_AUTHENTICATE, auth.challenge.clone()));
             return Answered::Here(out, parts.headers);
         }
-        match self.place(&parts).await {
-            Place::Here => {}
-            Place::Leader(leader) if parts.headers.contains_key(proxy::NO_FORWARD) => {
+        let mut upload = Upload::Coming(incoming);
+        let until = Instant::now() + ELECTION_WAIT;
+        let mut pause = PAUSE_MIN;
+        loop {
+            let leader = match self.place(&parts).await {
+                Place::Here => break,
+                Place::Leader(leader) => leader,
+                Place::Nowhere(text) => return Answered::Here(Out::not_leading(text), parts.headers),
+            };
+            if parts.headers.contains_key(proxy::NO_FORWARD) {
                 let text = format!(
                     "Another instance leads: {leader} (not passed on, as X-Marathon-No-Forward asks)"
                 );
                 return Answered::Here(error::message(503, text).into(), parts.headers);
             }
-            Place::Leader(leader) => {
-                let headers = parts.headers.clone();
-                return match self.proxy.pass(parts, incoming, peer, &leader, &self.leadership).await {
-                    Ok(response) => Answered::Leader(response),
-                    Err(out) => Answered::Here(out, headers),
-                };
-            }
-            Place::Nowhere(text) => {
-                return Answered::Here(error::message(503, text).into(), parts.headers);
-            }
+            upload = match upload.keep().await {
+                Ok(upload) => upload,
+                Err(error) => return Answered::Here(Self::unread(error), parts.headers),
+            };
+            let kept = upload.again();
+            let came = self.proxy.pass(&parts, upload, peer, &leader, &self.leadership).await;
+            upload = match (came, kept) {
+                (Came::Unreached(_) | Came::NotLed(_), Some(kept)) if Instant::now() < until => kept,
+                (Came::Answer(response) | Came::NotLed(response), _) => return Answered::Leader(response),
+                (Came::Failed(out) | Came::Unreached(out), _) => return Answered::Here(out, parts.headers),
+            };
+            self.leadership.other_than(&leader, pause).await;
+            pause = (pause * 2).min(PAUSE_MAX);
         }
         let running = self.requests.fetch_add(1, SeqCst);
         let _counted = Counted(self);
@@ -152,7 +167,7 @@ impl Http {
             let text = format!("Too many concurrent requests! Allowed: {most}.");
             return Answered::Here(error::message(503, text).into(), parts.headers);
         }
-        let (out, headers) = self.routed(parts, incoming, peer).await;
+        let (out, headers) = self.routed(parts, upload, peer).await;
         Answered::Here(out, headers)
     }
 
@@ -161,11 +176,13 @@ impl Http {
         match self.leadership.now() {
             Lead::Us { .. } => Place::Here,
             Lead::Loading if parts.uri.path() == "/ping" => Place::Here,
+            // Whoever passed it on waits in our place, and we may never hear who leads next.
+            Lead::Nobody(why) if parts.headers.contains_key(proxy::VIA) => Place::nowhere(&why),
             _ => self.leadership.place().await,
         }
     }
 
-    async fn routed(&self, parts: Parts, incoming: Incoming, peer: &Peer) -> (Out, hyper::HeaderMap) {
+    async fn routed(&self, parts: Parts, upload: Upload, peer: &Peer) -> (Out, hyper::HeaderMap) {
         let path = parts.uri.path();
         let route = match route::find(&parts.method, path) {
             Ok(route) => route,
@@ -187,10 +204,10 @@ impl Http {
             Route::Events => return self.events(parts, peer),
             _ => {}
         }
-        if let Some(out) = self.refuse_media(&route, &parts, &incoming) {
+        if let Some(out) = self.refuse_media(&route, &parts, &upload) {
             return (out, parts.headers);
         }
-        let body = match body::read(incoming).await {
+        let body = match upload.read().await {
             Ok(body) => body,
             Err(error) => return (Self::unread(error), parts.headers),
         };
@@ -206,8 +223,8 @@ impl Http {
     }
 
     /// 415 and 406.
-    fn refuse_media(&self, route: &Route, parts: &Parts, body: &Incoming) -> Option<Out> {
-        let has_body = !body.is_end_stream() && parts.headers.get(CONTENT_LENGTH).is_none_or(|it| it != "0");
+    fn refuse_media(&self, route: &Route, parts: &Parts, body: &Upload) -> Option<Out> {
+        let has_body = !body.is_empty() && parts.headers.get(CONTENT_LENGTH).is_none_or(|it| it != "0");
         if has_body && route.wants_json() && !accept::sends_json(&parts.headers) {
             return Some(error::unsupported_media_type().into());
         }

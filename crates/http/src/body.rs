@@ -95,6 +95,49 @@ pub enum BodyError {
     Broken,
 }
 
+/// Bodies up to this long are kept by whoever passes them on, so that they can be sent again.
+const KEPT_BYTES_MAX: u64 = 1 << 20;
+
+/// The body of a request.
+pub enum Upload {
+    Whole(Bytes),
+    /// Nobody has read it yet.
+    Coming(Incoming),
+}
+
+impl Upload {
+    /// Reads a short one, so that `again` gives another.
+    pub async fn keep(self) -> Result<Upload, BodyError> {
+        match self {
+            Upload::Coming(body) if body.size_hint().exact().is_some_and(|it| it <= KEPT_BYTES_MAX) => {
+                read(body).await.map(Upload::Whole)
+            }
+            upload => Ok(upload),
+        }
+    }
+
+    pub fn again(&self) -> Option<Upload> {
+        match self {
+            Upload::Whole(bytes) => Some(Upload::Whole(bytes.clone())),
+            Upload::Coming(_) => None,
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        match self {
+            Upload::Whole(bytes) => bytes.is_empty(),
+            Upload::Coming(body) => body.is_end_stream(),
+        }
+    }
+
+    pub async fn read(self) -> Result<Bytes, BodyError> {
+        match self {
+            Upload::Whole(bytes) => Ok(bytes),
+            Upload::Coming(body) => read(body).await,
+        }
+    }
+}
+
 /// Reads a request's body, within bounds of size and time.
 pub async fn read(mut body: Incoming) -> Result<Bytes, BodyError> {
     if body.size_hint().lower() > REQUEST_BYTES_MAX as u64 {

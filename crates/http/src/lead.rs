@@ -10,7 +10,7 @@ use tokio::sync::watch;
 /// How long a request waits for the state to be loaded before it is refused with 503.
 const LOADING_WAIT: Duration = Duration::from_secs(30);
 /// How long it waits for somebody to lead, as the original: eleven looks, 250 ms apart.
-const ELECTION_WAIT: Duration = Duration::from_millis(2750);
+pub(crate) const ELECTION_WAIT: Duration = Duration::from_millis(2750);
 
 #[derive(Debug, Clone)]
 pub enum Lead {
@@ -32,6 +32,12 @@ pub enum Place {
     Leader(Arc<str>),
     /// 503, with these words.
     Nowhere(String),
+}
+
+impl Place {
+    pub(crate) fn nowhere(why: &str) -> Place {
+        Place::Nowhere(format!("Could not determine the current leader: {why}"))
+    }
 }
 
 pub struct Leadership {
@@ -146,8 +152,15 @@ impl Leadership {
             Lead::Us { .. } => Place::Here,
             Lead::Other(leader) => Place::Leader(leader.clone()),
             Lead::Loading => Place::Nowhere("The server is starting: its state is being loaded".to_owned()),
-            Lead::Nobody(why) => Place::Nowhere(format!("Could not determine the current leader: {why}")),
+            Lead::Nobody(why) => Place::nowhere(why),
         }
+    }
+
+    /// Waits until somebody else leads than this one, but not for longer than that.
+    pub(crate) async fn other_than(&self, leader: &str, limit: Duration) {
+        let mut now = self.now.subscribe();
+        let other = now.wait_for(|it| !matches!(it, Lead::Other(now) if **now == *leader));
+        let _ = tokio::time::timeout(limit, other).await;
     }
 
     /// Requests that wait for somebody to lead, or for the state.

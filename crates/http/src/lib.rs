@@ -84,6 +84,9 @@ pub struct Settings {
 pub(crate) const OUTCOME_UNKNOWN: &str =
     "The server stopped before the change was confirmed; it may or may not have been made";
 
+/// Said before anything was done.
+pub(crate) const STOPPING: &str = "The server is stopping";
+
 /// Hands commands to the loop. Returns the sender when the loop's queue is full or gone.
 pub type SendCommand = dyn Fn(Command, oneshot::Sender<Reply>) -> Result<(), Refused> + Send + Sync;
 
@@ -111,7 +114,7 @@ impl Asker {
         match (self.0)(command, sender) {
             Ok(()) => {}
             Err(Refused::Full) => return unavailable("Too many changes are waiting; try again"),
-            Err(Refused::Stopping) => return unavailable("The server is stopping"),
+            Err(Refused::Stopping) => return unavailable(STOPPING),
         }
         // The loop drops what it can no longer answer; whether it was carried out is not known.
         receiver.await.unwrap_or_else(|_| unavailable(OUTCOME_UNKNOWN))

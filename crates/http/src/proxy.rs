@@ -1,11 +1,12 @@
 //! Requests to a follower, passed on to the leader.
 //!
 //! ```text
-//! client ─► follower: seen it before? ─► leader      headers and bodies pass through as they come,
-//!        ◄─ + X-Marathon-Via          ◄─┘            nothing is kept or waited for
+//! client ─► follower: seen it before? ─► leader      headers and bodies pass through as they come;
+//!        ◄─ + X-Marathon-Via          ◄─┘            only short bodies of requests are kept until the answer
 //! ```
 //! What became of a request is told honestly: 502 where the leader never got it, and words that say "may or
-//! may not" where it may have. Nothing is sent twice.
+//! may not" where it may have. A request is sent again only when it certainly was not carried out, because the
+//! leader was not reached or said that it leads no longer: so a change of leader costs waiting and no errors.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, Either, Full};
 use hyper::body::{Body as _, Frame, Incoming};
 use hyper::header::{ACCEPT, CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRAILER, UPGRADE};
 use hyper::http::request::Parts;
@@ -26,14 +27,16 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, Sleep};
 
 use crate::answer::Peer;
-use crate::body::{Body, Cut};
+use crate::body::{Body, Cut, Upload};
 use crate::callback::chain;
 use crate::lead::Leadership;
 use crate::reply::Out;
 
-const VIA: HeaderName = HeaderName::from_static("x-marathon-via");
+pub(crate) const VIA: HeaderName = HeaderName::from_static("x-marathon-via");
 /// Asks a follower for 503 instead: a load balancer without checks of its own then looks for the leader.
 pub const NO_FORWARD: HeaderName = HeaderName::from_static("x-marathon-no-forward");
+/// On an answer with 503: this instance leads no longer, or not yet, and has not touched the request.
+pub(crate) const NOT_LEADING: HeaderName = HeaderName::from_static("x-marathon-not-leading");
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// Concern one connection only, as RFC 9110 has it.
 const HOP_BY_HOP: [HeaderName; 7] = [
@@ -60,8 +63,21 @@ pub struct Limits {
     pub at_once: usize,
 }
 
+type Sent = Either<Full<Bytes>, Incoming>;
+
+/// What came of one attempt.
+pub enum Came {
+    Answer(Response<Body>),
+    /// There is none, and the leader may have carried it out.
+    Failed(Out),
+    /// The leader was not reached.
+    Unreached(Out),
+    /// It said that it does not lead.
+    NotLed(Response<Body>),
+}
+
 pub struct Proxy {
-    client: Client<HttpConnector, Incoming>,
+    client: Client<HttpConnector, Sent>,
     limits: Limits,
     places: Arc<Semaphore>,
     /// `1.1 host:port`
@@ -86,28 +102,36 @@ impl Proxy {
     /// The leader's answer, or why there is none.
     pub async fn pass(
         &self,
-        parts: Parts,
-        body: Incoming,
+        parts: &Parts,
+        body: Upload,
         peer: &Peer,
         leader: &str,
         leadership: &Leadership,
-    ) -> Result<Response<Body>, Out> {
-        self.refuse_circle(&parts.headers)?;
+    ) -> Came {
+        if let Err(out) = self.refuse_circle(&parts.headers) {
+            return Came::Failed(out);
+        }
         let streams = parts.headers.get(ACCEPT).is_some_and(|it| contains(it, "text/event-stream"));
         let place = match streams {
             true => None,
-            false => Some(self.place().await?),
+            false => match self.place().await {
+                Ok(place) => Some(place),
+                Err(out) => return Came::Failed(out),
+            },
         };
-        let method = parts.method.clone();
-        let request = self.request(parts, body, peer, leader)?;
+        let method = &parts.method;
+        let request = match self.request(parts, body, peer, leader) {
+            Ok(request) => request,
+            Err(out) => return Came::Failed(out),
+        };
         let answer = tokio::time::timeout(self.limits.read, self.client.request(request));
         let response = match answer.await {
             Ok(Ok(response)) => response,
-            Ok(Err(error)) => return Err(failed(&error, &method, leader)),
+            Ok(Err(error)) => return failed(&error, method, leader),
             Err(_) => {
                 let seconds = self.limits.read.as_secs_f64();
-                let text = format!("The leader {leader} did not answer within {seconds} s{}", doubt(&method));
-                return Err(Out::message(StatusCode::GATEWAY_TIMEOUT, text));
+                let text = format!("The leader {leader} did not answer within {seconds} s{}", doubt(method));
+                return Came::Failed(Out::message(StatusCode::GATEWAY_TIMEOUT, text));
             }
         };
         let (mut head, incoming) = response.into_parts();
@@ -121,10 +145,12 @@ impl Proxy {
         }
         head.version = Version::HTTP_11;
         let limit = (!streams).then_some(self.limits.read);
-        Ok(Response::from_parts(
+        let led = !head.headers.contains_key(NOT_LEADING);
+        let response = Response::from_parts(
             head,
             Body::Passed(Box::new(Passed::new(incoming, limit, place, leadership))),
-        ))
+        );
+        if led { Came::Answer(response) } else { Came::NotLed(response) }
     }
 
     /// 502 if we, or too many others, have passed it on before.
@@ -152,13 +178,7 @@ impl Proxy {
         }
     }
 
-    fn request(
-        &self,
-        mut parts: Parts,
-        body: Incoming,
-        peer: &Peer,
-        leader: &str,
-    ) -> Result<Request<Incoming>, Out> {
+    fn request(&self, parts: &Parts, body: Upload, peer: &Peer, leader: &str) -> Result<Request<Sent>, Out> {
         let path = parts.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
         let uri = Authority::try_from(leader).ok().and_then(|authority| {
             Uri::builder().scheme(Scheme::HTTP).authority(authority).path_and_query(path).build().ok()
@@ -167,12 +187,19 @@ impl Proxy {
             let text = format!("The leader's address '{leader}' is no host:port");
             return Err(Out::message(StatusCode::BAD_GATEWAY, text));
         };
-        parts.uri = uri;
-        parts.version = Version::HTTP_11;
-        strip(&mut parts.headers);
-        append(&mut parts.headers, VIA, &self.via);
-        append(&mut parts.headers, FORWARDED_FOR, &peer.address.to_string());
-        Ok(Request::from_parts(parts, body))
+        let mut headers = parts.headers.clone();
+        strip(&mut headers);
+        append(&mut headers, VIA, &self.via);
+        append(&mut headers, FORWARDED_FOR, &peer.address.to_string());
+        let body = match body {
+            Upload::Whole(bytes) => Either::Left(Full::new(bytes)),
+            Upload::Coming(incoming) => Either::Right(incoming),
+        };
+        let mut request = Request::new(body);
+        *request.method_mut() = parts.method.clone();
+        *request.uri_mut() = uri;
+        *request.headers_mut() = headers;
+        Ok(request)
     }
 }
 
@@ -211,22 +238,22 @@ fn doubt(method: &Method) -> &'static str {
     }
 }
 
-fn failed(error: &Error, method: &Method, leader: &str) -> Out {
+fn failed(error: &Error, method: &Method, leader: &str) -> Came {
     tracing::warn!(leader, "a request could not be passed on: {}", chain(error));
     if error.is_connect() {
-        let text = match timed_out(error) {
-            true => {
-                return Out::message(
-                    StatusCode::GATEWAY_TIMEOUT,
-                    format!("Connection to leader timed out. ({leader}; nothing was changed)"),
-                );
-            }
-            false => format!("Connection to leader refused. ({leader}; nothing was changed)"),
-        };
-        return Out::message(StatusCode::BAD_GATEWAY, text);
+        return Came::Unreached(match timed_out(error) {
+            true => Out::message(
+                StatusCode::GATEWAY_TIMEOUT,
+                format!("Connection to leader timed out. ({leader}; nothing was changed)"),
+            ),
+            false => Out::message(
+                StatusCode::BAD_GATEWAY,
+                format!("Connection to leader refused. ({leader}; nothing was changed)"),
+            ),
+        });
     }
     let text = format!("The leader {leader} went away before it answered{}", doubt(method));
-    Out::message(StatusCode::BAD_GATEWAY, text)
+    Came::Failed(Out::message(StatusCode::BAD_GATEWAY, text))
 }
 
 fn timed_out(error: &Error) -> bool {

@@ -13,6 +13,7 @@ use marathon_model::command::Refusal;
 use marathon_request::BadRequest;
 
 use crate::body::Body;
+use crate::proxy::NOT_LEADING;
 use crate::{Http, gzip};
 
 pub const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -62,6 +63,11 @@ impl Out {
         self
     }
 
+    /// 503: whoever passed it on may try again with whoever leads next.
+    pub fn not_leading(text: String) -> Out {
+        Out::from(error::message(503, text)).with(NOT_LEADING, "true")
+    }
+
     pub fn redirect(to: &str) -> Out {
         Out::empty(StatusCode::FOUND).with(LOCATION, to)
     }
@@ -94,6 +100,7 @@ impl From<Refusal> for Out {
     fn from(refusal: Refusal) -> Out {
         match refusal {
             Refusal::Unavailable(text) if text == crate::OUTCOME_UNKNOWN => error::message(504, text).into(),
+            Refusal::Unavailable(text) if text == crate::STOPPING => Out::not_leading(text),
             refusal => error::answer(&refusal).into(),
         }
     }

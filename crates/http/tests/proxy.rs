@@ -239,8 +239,10 @@ async fn honest_about_a_leader_that_fails() {
         listener.local_addr().unwrap()
     };
     let refused = follower(gone).await;
-    for line in ["GET /ping", "DELETE /v2/apps/a"] {
-        let answer = ask(refused.address, line, "", "").await;
+    let both =
+        ["GET /ping", "DELETE /v2/apps/a"].map(|line| tokio::spawn(ask(refused.address, line, "", "")));
+    for answer in both {
+        let answer = answer.await.unwrap();
         answer.expect(502, "Connection to leader refused.");
         answer.expect(502, "nothing was changed");
         assert!(answer.headers.contains(&format!("x-marathon-leader: http://{gone}")), "{}", answer.headers);
@@ -303,6 +305,41 @@ async fn loops_and_elections() {
     let answer = ask(follower.address, "GET /ping", "", "").await;
     answer.expect(503, "Could not determine the current leader: no quorum");
     assert!(!answer.headers.contains("x-marathon-leader"), "{}", answer.headers);
+}
+
+/// Whoever was asked did nothing, so whoever passed it on asks the next leader, once.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_outlives_a_change_of_leader() {
+    let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let steps_down = start(|_| Lead::Nobody("handed over".into()), QUIET, None).await;
+    let answer = ask(steps_down.address, "GET /ping", "X-Marathon-Via: 1.1 a:1", "").await;
+    answer.expect(503, "handed over");
+    assert!(answer.headers.contains("x-marathon-not-leading: true"), "{}", answer.headers);
+
+    let leader = leader().await;
+    let us = || Lead::Us { since: Instant::now() };
+    let other = || Lead::Other(leader.address.to_string().into());
+    for (before, next) in
+        [(steps_down.address, other()), (gone, other()), (steps_down.address, us()), (gone, us())]
+    {
+        let follower = follower(before).await;
+        let body = r#"{"cmd":"x"}"#;
+        let json = "Content-Type: application/json";
+        let answer = tokio::spawn(ask(follower.address, "PUT /v2/apps/a?force=true", json, body));
+        tokio::time::timeout(PATIENCE, async {
+            while follower.http.leadership.waiting() == 0 {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await
+        .unwrap();
+        let here = matches!(next, Lead::Us { .. });
+        follower.http.leadership.set(next);
+        answer.await.unwrap().expect(200, "");
+        let asked = std::mem::take(&mut *if here { &follower } else { &leader }.commands.lock().unwrap());
+        assert_eq!(asked.len(), 1, "{before}: {asked:?}");
+    }
+    assert!(steps_down.commands.lock().unwrap().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
