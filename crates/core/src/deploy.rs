@@ -19,7 +19,7 @@ use crate::timers::Timer;
 #[derive(Debug)]
 pub struct Draft {
     /// The definition an app shall have; `None` removes it. Version fields are stamped later.
-    pub apps: BTreeMap<SpecId, Option<AppSpec>>,
+    pub apps: BTreeMap<SpecId, Option<Arc<AppSpec>>>,
     pub groups: BTreeMap<GroupId, Option<Group>>,
     pub restarted: BTreeSet<SpecId>,
     /// Apps that come back to an earlier configuration, whose name they get back too.
@@ -165,7 +165,7 @@ impl Core {
             let before = self.world.spec(&spec.id).map(|it| it.service_ports()).unwrap_or_default();
             let kept = before.into_iter().filter(|it| (first..=last).contains(it) && !explicit.contains(it));
             let mut kept = kept.collect::<Vec<_>>().into_iter();
-            for port in spec.service_ports_mut().into_iter().filter(|it| **it == 0) {
+            for port in Arc::make_mut(spec).service_ports_mut().into_iter().filter(|it| **it == 0) {
                 *port = match kept.next() {
                     Some(kept) => kept,
                     None => loop {
@@ -192,12 +192,13 @@ impl Core {
         let mut changes = Vec::new();
         for (id, after) in std::mem::take(&mut draft.apps) {
             let before = self.world.spec(&id).cloned();
-            let Some(mut after) = after else {
+            let Some(mut spec) = after else {
                 if before.is_some() {
                     changes.push(AppChange { id, before, after: None });
                 }
                 continue;
             };
+            let after = Arc::make_mut(&mut spec);
             let returns_to = draft.returning.contains(&id).then_some(after.config);
             #[cfg(feature = "old-faults")]
             let returns_to = returns_to.filter(|_| !self.has(crate::Fault::RollbackKills));
@@ -206,7 +207,7 @@ impl Core {
             after.last_config_change_at = version;
             after.config = returns_to.unwrap_or(version);
             if let Some(before) = &before {
-                let change = before.change_to(&after);
+                let change = before.change_to(after);
                 let restarted = draft.restarted.contains(&id);
                 if restarted {
                     after.last_scaling_at = before.last_scaling_at;
@@ -218,13 +219,13 @@ impl Core {
                     after.config = returns_to.unwrap_or(before.config);
                 }
             }
-            changes.push(AppChange { id, before, after: Some(Arc::new(after)) });
+            changes.push(AppChange { id, before, after: Some(spec) });
         }
         changes
     }
 
     /// Rules that concern more than one app: no two things of one name, no dependency in a circle.
-    fn check_tree(&self, changes: &[AppChange], draft: &Draft) -> Result<BTreeMap<SpecId, u32>, Refusal> {
+    fn check_tree(&self, changes: &[AppChange], draft: &Draft) -> Result<plan::Known, Refusal> {
         let tree = Tree::new(&self.world, changes, &draft.groups);
         let mut violations = Vec::new();
         let one_name = |is_pod: bool| {

@@ -43,7 +43,7 @@ impl Core {
                 {
                     self.world.publish(What::ApiPost { origin, app });
                 }
-                let app = shown.map(|it| Arc::new(AppSpec { version, ..it }));
+                let app = shown.map(|it| Arc::new(AppSpec { version, ..AppSpec::clone(&it) }));
                 Reply::Deployed { version, deployment, created: creates, app }
             }
         }
@@ -52,7 +52,7 @@ impl Core {
     fn draft_edit(&self, draft: &mut Draft, id: SpecId, edit: AppEdit) -> Result<(), Refusal> {
         // Several edits of one request may touch the same app: each sees the one before.
         let current = match draft.apps.get(&id) {
-            Some(drafted) => drafted.clone().map(Arc::new),
+            Some(drafted) => drafted.clone(),
             None => self.world.spec(&id).cloned(),
         };
         // Apps and pods do not see each other.
@@ -67,22 +67,24 @@ impl Core {
                 let app = self.world.app(&id).ok_or_else(unknown)?;
                 let old = app.version(version).filter(|it| !it.is_pod()).ok_or_else(unknown)?;
                 draft.go_back(self.world.spec(&id), old);
-                Some(AppSpec::clone(old))
+                Some(old.clone())
             }
             (AppEdit::Create(_) | AppEdit::Merge(_) | AppEdit::Replace(_), None) if is_pod => {
                 return Err(Refusal::Invalid(vec![crate::edit_pod::same_id("/")]));
             }
             (AppEdit::Create(update) | AppEdit::Merge(update) | AppEdit::Replace(update), None) => {
-                Some(self.create(&id, &update)?)
+                Some(Arc::new(self.create(&id, &update)?))
             }
-            (AppEdit::Replace(update), Some(current)) => Some(self.replace_spec(&id, &update, &current)?),
+            (AppEdit::Replace(update), Some(current)) => {
+                Some(Arc::new(self.replace_spec(&id, &update, &current)?))
+            }
             (AppEdit::Merge(update) | AppEdit::Patch(update), Some(current)) => {
-                Some(self.merge(&current, &update)?)
+                Some(Arc::new(self.merge(&current, &update)?))
             }
             (AppEdit::Delete, Some(_)) => None,
             (AppEdit::Restart, Some(current)) => {
                 draft.restarted.insert(id.clone());
-                Some(AppSpec::clone(&current))
+                Some(current.clone())
             }
         };
         draft.apps.insert(id, spec);
@@ -177,7 +179,7 @@ impl Core {
             match (entry.as_of(version), &entry.spec) {
                 (Some(old), now) => {
                     draft.go_back(now.as_ref(), old);
-                    draft.apps.insert(app.clone(), Some(AppSpec::clone(old)));
+                    draft.apps.insert(app.clone(), Some(old.clone()));
                 }
                 (None, Some(_)) => drop(draft.apps.insert(app.clone(), None)),
                 (None, None) => {}
@@ -199,7 +201,7 @@ impl Core {
         for (app, spec) in self.world.apps_below(id).filter(|(_, spec)| !spec.is_pod()) {
             // The cast saturates. More than a definition may ask for is not reached by scaling either.
             let instances = ((f64::from(spec.instances) * factor).ceil() as u32).min(i32::MAX as u32);
-            draft.apps.insert(app.clone(), Some(AppSpec { instances, ..AppSpec::clone(spec) }));
+            draft.apps.insert(app.clone(), Some(Arc::new(AppSpec { instances, ..AppSpec::clone(spec) })));
         }
     }
 
@@ -270,7 +272,7 @@ impl Core {
         path: &str,
     ) -> Result<(), Refusal> {
         let mut violations = Vec::new();
-        let mut named: BTreeMap<SpecId, AppSpec> = BTreeMap::new();
+        let mut named: BTreeMap<SpecId, Arc<AppSpec>> = BTreeMap::new();
         for (at, update) in apps.iter().enumerate() {
             let here = format!("{path}/apps({at})");
             let Some(app) = update.id.clone() else { continue };
@@ -283,11 +285,11 @@ impl Core {
                     violations.push(crate::edit_pod::same_id(&format!("{here}/id")));
                 }
                 Some(current) => match self.replace_spec(&app, update, current) {
-                    Ok(spec) => drop(named.insert(app, spec)),
+                    Ok(spec) => drop(named.insert(app, Arc::new(spec))),
                     Err(refusal) => violations.extend(prefixed(refusal, &here)),
                 },
                 None => match self.create(&app, update) {
-                    Ok(spec) => drop(named.insert(app, spec)),
+                    Ok(spec) => drop(named.insert(app, Arc::new(spec))),
                     Err(refusal) => violations.extend(prefixed(refusal, &here)),
                 },
             }
@@ -418,7 +420,7 @@ pub fn undo(world: &World, plan: &Deployment) -> Draft {
         if change.before.is_some() {
             draft.returning.insert(change.id.clone());
         }
-        draft.apps.insert(change.id.clone(), change.before.as_deref().cloned());
+        draft.apps.insert(change.id.clone(), change.before.clone());
     }
     for change in plan.group_changes.iter().rev() {
         let now = world.view.groups.get(&change.id);

@@ -27,7 +27,7 @@ impl Core {
             Err(refusal) => return Reply::Refused(refusal),
         };
         let mut draft = Draft { about: id.parent(), force, ..Draft::default_at_root() };
-        draft.apps.insert(id.clone(), spec);
+        draft.apps.insert(id.clone(), spec.map(Arc::new));
         match self.deploy(draft) {
             Err(refusal) => Reply::Refused(refusal),
             Ok(Err(steps)) => Reply::Plan(steps),

@@ -113,7 +113,7 @@ impl Core {
             let Some(spec) = self.world.spec(&app) else { continue };
             let gone = u32::try_from(ids.len()).unwrap_or(u32::MAX);
             let instances = spec.instances.saturating_sub(gone);
-            draft.apps.insert(app.clone(), Some(AppSpec { instances, ..AppSpec::clone(spec) }));
+            draft.apps.insert(app.clone(), Some(Arc::new(AppSpec { instances, ..AppSpec::clone(spec) })));
             draft.victims.insert(app, ids);
         }
         self.answer(draft)

@@ -201,6 +201,7 @@ impl Core {
                 Timer::Deadline(id) => self.on_deadline(id),
                 Timer::Reconcile => self.reconcile(),
                 Timer::Revive => self.revive(),
+                Timer::Notes => queue::take_down(&mut self.world),
             }
         }
     }
@@ -218,6 +219,7 @@ impl Core {
         self.settle_all();
         self.tune_offers();
         self.prune();
+        queue::end_step(&mut self.world);
         self.world.view.counters.kills_in_flight = self.world.timers.kills();
         let batch = std::mem::take(&mut self.world.out);
         if std::mem::take(&mut self.world.changed) || !batch.is_empty() {

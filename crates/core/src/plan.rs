@@ -73,8 +73,7 @@ impl<'a> Tree<'a> {
 /// What is known while depths are computed.
 struct Depths<'t, 'a> {
     tree: &'t Tree<'a>,
-    /// `None`: on the path from where we began, so whoever leads to it closes a circle.
-    known: BTreeMap<PathId, Option<u32>>,
+    known: Known,
     /// The group last asked for, since its apps come one after the other, and what it waits for.
     around: Option<(GroupId, Vec<PathId>)>,
 }
@@ -87,16 +86,16 @@ struct Visit {
     counts: bool,
 }
 
+/// How deep each app and group lies. `None`: on the path from where we began, so whoever leads to it closes a circle.
+pub type Known = BTreeMap<PathId, Option<u32>>;
+
 /// The depth of each of `apps` and of what they depend on, or the news that there is a cycle.
-pub fn depths<'a>(
-    tree: &Tree,
-    apps: impl Iterator<Item = &'a SpecId>,
-) -> Result<BTreeMap<SpecId, u32>, Cycle> {
-    let mut depths = Depths { tree, known: BTreeMap::new(), around: None };
+pub fn depths<'a>(tree: &Tree, apps: impl Iterator<Item = &'a SpecId>) -> Result<Known, Cycle> {
+    let mut depths = Depths { tree, known: Known::new(), around: None };
     for app in apps {
         depths.walk(app)?;
     }
-    Ok(depths.known.into_iter().filter_map(|(node, depth)| Some((node, depth?))).collect())
+    Ok(depths.known)
 }
 
 fn is_directly_in(group: &GroupId, node: &PathId) -> bool {
@@ -157,7 +156,7 @@ impl Depths<'_, '_> {
 /// rely on. `victims`: who goes first, by app.
 pub fn steps(
     changes: &[AppChange],
-    depths: &BTreeMap<SpecId, u32>,
+    depths: &Known,
     victims: &BTreeMap<SpecId, Vec<InstanceId>>,
 ) -> Vec<Step> {
     let action = |kind, change: &AppChange| {
@@ -188,7 +187,7 @@ pub fn steps(
         if kind == ActionKind::ScaleApplication {
             action.victims = victims.get(&change.id).cloned().unwrap_or_default();
         }
-        layers.entry(depths.get(&change.id).copied().unwrap_or(1)).or_default().push(action);
+        layers.entry(depths.get(&change.id).copied().flatten().unwrap_or(1)).or_default().push(action);
     }
     steps.extend(layers.into_values().map(|actions| Step { actions }));
     steps.retain(|it| !it.actions.is_empty());

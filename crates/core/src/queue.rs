@@ -6,12 +6,18 @@ use std::sync::Arc;
 
 use marathon_model::id::{AgentId, SpecId};
 use marathon_model::offer::Offer;
+use marathon_model::time::Timestamp;
 use marathon_model::view::{Mismatch, UnusedOffer, Waiting};
 
+use crate::timers::Timer;
 use crate::world::World;
 
 /// Unused offers remembered for one app, one for each agent.
 const LAST_UNUSED_MAX: usize = 100;
+/// So many notes are written down in the step they were made in.
+const NOTES_AT_ONCE: usize = 100;
+/// More are not kept for a later step.
+const NOTES_MAX: usize = 10_000;
 
 /// Where in the list of unused offers each agent's is: with thousands of offers and of waiting apps a search
 /// would be most of the work.
@@ -44,13 +50,64 @@ pub fn leave(world: &mut World, id: &SpecId) {
     world.unused.remove(id);
 }
 
-/// Takes down that an offer was looked at for an app, and why it did not fit (empty: it did).
+/// What became of an offer for one app.
+#[derive(Debug)]
+pub struct Note {
+    app: SpecId,
+    offer: Arc<Offer>,
+    /// Why it did not fit; empty: it did.
+    reasons: Vec<Mismatch>,
+    at: Timestamp,
+}
+
+/// Notes that an offer was looked at for an app, and why it did not fit (empty: it did).
 pub fn note_offer(world: &mut World, id: &SpecId, offer: &Arc<Offer>, reasons: Vec<Mismatch>) {
-    let at = world.now.wall;
-    world.app_mut(id);
-    let Some(app) = world.view.apps.get_mut(id) else { return };
-    let Some(waiting) = &mut Arc::make_mut(app).waiting else { return };
-    let waiting = Arc::make_mut(waiting);
+    world.notes.push(Note { app: id.clone(), offer: offer.clone(), reasons, at: world.now.wall });
+    if world.notes.len() >= NOTES_MAX {
+        take_down(world);
+    }
+}
+
+/// At the end of a step. Writing to a thousand waiting apps takes longer than answering an offer, and nobody waits
+/// for that: many notes have a step of their own, right after the answer.
+pub fn end_step(world: &mut World) {
+    if world.notes.len() > NOTES_AT_ONCE {
+        world.timers.set(Timer::Notes, world.now.tick);
+    } else {
+        take_down(world);
+    }
+}
+
+/// Writes the notes to where operators see them.
+pub fn take_down(world: &mut World) {
+    let mut notes = std::mem::take(&mut world.notes);
+    // Stable: those of one app stay in order.
+    notes.sort_by(|a, b| a.app.cmp(&b.app));
+    let mut notes = notes.into_iter().peekable();
+    while let Some(first) = notes.next() {
+        let id = first.app.clone();
+        let World { view, unused, .. } = world;
+        // It may have been placed or removed since.
+        let app = view.apps.get_mut(&id).filter(|it| it.waiting.is_some());
+        let Some(waiting) = app.and_then(|it| Arc::make_mut(it).waiting.as_mut()) else {
+            while notes.next_if(|it| it.app == id).is_some() {}
+            continue;
+        };
+        let waiting = Arc::make_mut(waiting);
+        let slots = unused.entry(id.clone()).or_default();
+        let mut next = Some(first);
+        while let Some(note) = next {
+            if note.at >= waiting.since {
+                add(waiting, slots, note);
+            }
+            next = notes.next_if(|it| it.app == id);
+        }
+        world.changed = true;
+    }
+}
+
+fn add(waiting: &mut Waiting, slots: &mut Slots, note: Note) {
+    let Note { offer, reasons, at, .. } = note;
     waiting.processed_offers += 1;
     let Some(first) = reasons.first() else {
         waiting.last_used_at = Some(at);
@@ -60,7 +117,6 @@ pub fn note_offer(world: &mut World, id: &SpecId, offer: &Arc<Offer>, reasons: V
     waiting.last_unused_at = Some(at);
     waiting.refusals[*first as usize] += 1;
     let unused = Arc::new(UnusedOffer { offer: offer.clone(), reasons, at });
-    let slots = world.unused.entry(id.clone()).or_default();
     match slots.of.get(&offer.agent) {
         Some(slot) => drop(waiting.last_unused.set(*slot, unused)),
         None if waiting.last_unused.len() < LAST_UNUSED_MAX => {
@@ -87,18 +143,13 @@ mod tests {
         let mut world = World::default();
         enter(&mut world, &id);
         let note = |world: &mut World, offer: usize, agent: usize| {
-            let offer = Offer {
+            let offer = Arc::new(Offer {
                 id: OfferId::new(offer.to_string()),
                 agent: AgentId::new(format!("a{agent}")),
-                hostname: "h".into(),
-                role: "*".into(),
-                resources: Vec::new(),
-                attributes: Default::default(),
-                region: None,
-                zone: None,
-                unavailability: None,
-            };
-            note_offer(world, &id, &Arc::new(offer), vec![Mismatch::InsufficientCpus]);
+                ..Offer::clone(&self::offer(0))
+            });
+            note_offer(world, &id, &offer, vec![Mismatch::InsufficientCpus]);
+            end_step(world);
             let unused = &world.view.apps[&id].waiting.as_ref().unwrap().last_unused;
             assert_eq!(unused.len(), world.unused[&id].of.len());
             for (at, it) in unused.iter().enumerate() {
@@ -118,5 +169,61 @@ mod tests {
         assert_eq!((all[0].as_str(), all[1].as_str()), ("a500:10", "a501:11"));
         leave(&mut world, &id);
         assert!(world.unused.is_empty());
+    }
+
+    fn offer(id: usize) -> Arc<Offer> {
+        Arc::new(Offer {
+            id: OfferId::new(id.to_string()),
+            agent: AgentId::new("a"),
+            hostname: "h".into(),
+            role: "*".into(),
+            resources: Vec::new(),
+            attributes: Default::default(),
+            region: None,
+            zone: None,
+            unavailability: None,
+        })
+    }
+
+    #[test]
+    fn many_notes_wait_for_a_step_of_their_own() {
+        let ids: Vec<SpecId> =
+            (0..=NOTES_AT_ONCE).map(|it| PathId::parse(&format!("/a{it:03}")).unwrap()).collect();
+        let mut world = World::default();
+        ids.iter().for_each(|it| enter(&mut world, it));
+        let looked_at = |world: &World, id: &SpecId| {
+            world.view.apps[id].waiting.as_ref().map(|it| (it.processed_offers, it.unused_offers))
+        };
+        for (used, id) in [(false, &ids[0]), (true, &ids[0]), (false, &ids[1])] {
+            let reasons = if used { Vec::new() } else { vec![Mismatch::InsufficientCpus] };
+            note_offer(&mut world, id, &offer(1), reasons);
+        }
+        end_step(&mut world);
+        assert_eq!([0, 1].map(|it| looked_at(&world, &ids[it])), [Some((2, 1)), Some((1, 1))]);
+        assert!(!world.timers.is_set(&Timer::Notes));
+
+        ids.iter().for_each(|it| note_offer(&mut world, it, &offer(2), vec![Mismatch::InsufficientCpus]));
+        end_step(&mut world);
+        assert_eq!(looked_at(&world, &ids[0]), Some((2, 1)));
+        assert!(world.timers.is_set(&Timer::Notes));
+        // One is placed meanwhile, another waits anew: what was noted is about the time before.
+        leave(&mut world, &ids[1]);
+        world.now.wall = Timestamp(1);
+        leave(&mut world, &ids[2]);
+        enter(&mut world, &ids[2]);
+        take_down(&mut world);
+        let got = [0, 1, 2, 3].map(|it| looked_at(&world, &ids[it]));
+        assert_eq!(got, [Some((3, 2)), None, Some((0, 0)), Some((1, 1))]);
+    }
+
+    #[test]
+    fn notes_are_kept_up_to_a_limit() {
+        let id = PathId::parse("/a").unwrap();
+        let mut world = World::default();
+        enter(&mut world, &id);
+        for _ in 0..NOTES_MAX + 1 {
+            note_offer(&mut world, &id, &offer(1), vec![Mismatch::InsufficientCpus]);
+        }
+        assert_eq!(world.notes.len(), 1);
     }
 }

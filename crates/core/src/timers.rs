@@ -25,6 +25,8 @@ pub enum Timer {
     Deadline(DeploymentId),
     Reconcile,
     Revive,
+    /// What became of offers is still to be written down.
+    Notes,
 }
 
 impl Timer {
@@ -40,6 +42,7 @@ impl Timer {
             Timer::Deadline(_) => "deployment deadline",
             Timer::Reconcile => "reconciliation",
             Timer::Revive => "revive",
+            Timer::Notes => "notes on offers",
         }
     }
 }

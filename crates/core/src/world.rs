@@ -24,7 +24,7 @@ use crate::agents::Agents;
 use crate::constraint::{Places, Rules};
 use crate::guard::Itinerary;
 use crate::index::{Index, add, subtract, tally};
-use crate::queue::Slots;
+use crate::queue::{Note, Slots};
 use crate::timers::{Timer, Timers};
 
 #[derive(Debug, Default)]
@@ -48,6 +48,8 @@ pub struct World {
     pub timers: Timers,
     pub agents: Agents,
     pub unused: BTreeMap<SpecId, Slots>,
+    /// What became of offers, not written to their apps yet.
+    pub notes: Vec<Note>,
     /// Apps whose backoff delay is running.
     pub held: BTreeSet<SpecId>,
     /// Instances that are dying of their health, by app: how many at a time is limited.
