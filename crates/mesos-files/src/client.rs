@@ -14,6 +14,8 @@ use tokio::sync::Semaphore;
 const CONNECT: Duration = Duration::from_secs(5);
 /// Until an answer begins, and between two pieces of it.
 const SILENCE: Duration = Duration::from_secs(10);
+/// As much is read of an error's text.
+const WORDS_MAX: usize = 512;
 /// Requests at a time; more wait, for as long as an answer may take.
 const AT_ONCE: usize = 64;
 
@@ -90,8 +92,15 @@ impl Client {
         Err(match answer.status() {
             StatusCode::OK => return Ok(answer),
             StatusCode::NOT_FOUND => Refused::NoFile,
-            // What can be wrong with a path of ours.
-            StatusCode::BAD_REQUEST => Refused::IsFolder,
+            StatusCode::BAD_REQUEST => wrong(&words(answer).await),
+            // The agent found the file and could not open it.
+            StatusCode::INTERNAL_SERVER_ERROR if url.contains("/files/") => {
+                let words = words(answer).await;
+                return Err(match words.contains("Permission denied") {
+                    true => Refused::Denied(format!("{who} may not open it")),
+                    false => Refused::Unavailable(format!("{who} says: {words}")),
+                });
+            }
             StatusCode::UNAUTHORIZED => Refused::Denied(format!(
                 "{who} wants other credentials than --mesos_authentication_principal"
             )),
@@ -131,6 +140,29 @@ impl Client {
             body.extend_from_slice(&chunk);
         }
         Ok(body.freeze())
+    }
+}
+
+/// The first words of an answer, as one line.
+async fn words(mut answer: Response) -> String {
+    let mut body = BytesMut::new();
+    while body.len() < WORDS_MAX
+        && let Ok(Some(chunk)) = answer.chunk().await
+    {
+        body.extend_from_slice(&chunk);
+    }
+    body.truncate(WORDS_MAX);
+    String::from_utf8_lossy(&body).split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// What an agent finds wrong with a path, by its words.
+fn wrong(words: &str) -> Refused {
+    match words {
+        // A link, or a path, that ends outside.
+        _ if words.contains("is inaccessible") => Refused::LeadsOut,
+        // A link to itself, or a path through a file.
+        _ if words.contains("canonical path") => Refused::NoFile,
+        _ => Refused::IsFolder,
     }
 }
 

@@ -64,8 +64,16 @@ impl Inner {
     async fn list(&self, of: &Target, path: &FilePath) -> Result<Listing, Refused> {
         let spot = self.find(of, path).await?;
         let body = self.client.get(&spot.url("browse", &[]), json::LISTING_BYTES_MAX).await?;
+        // Of a file an agent lists nothing, as of an empty folder.
         let mut entries: Vec<Entry> =
             json::listing(&body)?.into_iter().filter_map(|it| it.entry(&spot.path)).collect();
+        if entries.is_empty() && !path.is_empty() {
+            match self.size(&spot).await {
+                Ok(_) => return Err(Refused::NotFolder),
+                Err(Refused::IsFolder) => {}
+                Err(other) => return Err(other),
+            }
+        }
         entries.sort_by(|a, b| a.name.cmp(&b.name));
         let truncated = entries.len() > ENTRIES_MAX;
         if truncated {
@@ -101,7 +109,15 @@ impl Inner {
         let known = !data.is_empty() && (data.len() as u64) < length;
         let size = if known { end } else { self.size(&spot).await? };
         if ask.file.is_some() && size < offset {
-            // It was rotated, or begun anew.
+            // It was rotated, or begun anew. What was still to be read of the one before comes first; as long as there
+            // is some, all of both is still ahead.
+            let before = Spot { path: format!("{}.1", spot.path), ..spot.clone() };
+            if let Ok(data) = self.piece(&before, offset, length).await
+                && !data.is_empty()
+            {
+                let size = offset + data.len() as u64 + size.max(1);
+                return Ok(Piece { data, offset, size, file, restarted: false });
+            }
             let data = self.piece(&spot, 0, length).await?;
             return Ok(Piece { data, offset: 0, size, file, restarted: true });
         }

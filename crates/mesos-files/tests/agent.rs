@@ -135,6 +135,24 @@ fn sandbox(name: &str, path: &str) -> Option<Page> {
         ("read", "/stdout&offset=3&length=7") => text(r#"{"data":"stdout\n","offset":3}"#),
         ("read", "/stdout&offset=10&length=100") => text(r#"{"data":"","offset":10}"#),
         ("read", "/stdout&offset=50&length=100") => text(r#"{"data":"","offset":50}"#),
+        // A log that was rotated: the rest of the one before is eight bytes, read up to two.
+        ("read", "/app.log&offset=-1") => text(r#"{"data":"","offset":3}"#),
+        ("read", "/app.log&offset=0&length=100") => text(r#"{"data":"new","offset":0}"#),
+        ("read", "/app.log&offset=5&length=100") => text(r#"{"data":"","offset":5}"#),
+        ("read", "/app.log&offset=8&length=100") => text(r#"{"data":"","offset":8}"#),
+        ("read", "/app.log.1&offset=5&length=100") => text(r#"{"data":"old","offset":5}"#),
+        ("read", "/app.log.1&offset=8&length=100") => text(r#"{"data":"","offset":8}"#),
+        ("browse", "/stdout" | "/empty") => text("[]"),
+        ("read", "/empty&offset=-1") => Some((400, b"Cannot read a directory.\n".to_vec())),
+        ("browse" | "read", rest) if rest.starts_with("/out") => {
+            Some((400, b"'/sandbox/out' is inaccessible.\n".to_vec()))
+        }
+        ("browse" | "read", rest) if rest.starts_with("/loop") => {
+            Some((400, b"Failed to determine canonical path of '/loop': Too many levels\n".to_vec()))
+        }
+        ("read", "/secret&offset=0&length=100") => {
+            Some((500, b"Failed to open file at '/secret': Permission denied.\n".to_vec()))
+        }
         ("read", "/conf&offset=0&length=100") => Some((400, b"Cannot read a directory.\n".to_vec())),
         ("read", "/raw&offset=0&length=100") => Some((200, b"{\"data\":\"\xFF\xC3\",\"offset\":0}".to_vec())),
         ("download", "/stdout") => text("to-stdout\n"),
@@ -174,6 +192,22 @@ async fn files_of_an_app() {
         let follow = Ask { file: Some("-".to_owned()), ..ask(Some(50)) };
         let piece = files.read(&of, &path("stdout"), &follow).await.unwrap();
         assert_eq!((&piece.data[..], piece.offset, piece.restarted), (&b"to-stdout\n"[..], 0, true));
+        // But only once he has all of what came before, where that is still there.
+        for (offset, want) in [(5, ("old", 5, false)), (8, ("new", 0, true))] {
+            let follow = Ask { file: Some("-".to_owned()), ..ask(Some(offset)) };
+            let piece = files.read(&of, &path("app.log"), &follow).await.unwrap();
+            let text = std::str::from_utf8(&piece.data).unwrap();
+            assert_eq!((text, piece.offset, piece.restarted), want);
+            assert!(piece.restarted || piece.size > piece.offset + 3, "there is more to come");
+        }
+        assert_eq!(files.list(&of, &path("stdout")).await, Err(Refused::NotFolder));
+        assert_eq!(files.list(&of, &path("empty")).await.map(|it| it.entries.len()), Ok(0));
+        for (name, want) in [("out", Refused::LeadsOut), ("loop", Refused::NoFile)] {
+            assert_eq!(files.read(&of, &path(name), &ask(Some(0))).await, Err(want.clone()));
+            assert_eq!(files.list(&of, &path(name)).await, Err(want));
+        }
+        let secret = files.read(&of, &path("secret"), &ask(Some(0))).await;
+        assert!(matches!(secret, Err(Refused::Denied(_))), "{secret:?}");
         let raw = files.read(&of, &path("raw"), &ask(Some(0))).await.unwrap();
         assert_eq!((&raw.data[..], raw.size), (&b"\xFF\xC3"[..], 2));
         assert_eq!(files.read(&of, &path("conf"), &ask(Some(0))).await, Err(Refused::IsFolder));

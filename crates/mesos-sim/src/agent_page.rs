@@ -234,7 +234,11 @@ impl Sim {
         };
         let Some((at, rest)) = self.sandbox(agent, path) else { return Answer::text(404, "") };
         if !rest.is_empty() {
-            return Answer::text(404, "");
+            // An agent lists nothing of a file.
+            return match self.content(at, &rest) {
+                Some(_) => Answer::json(&json!([])),
+                None => Answer::text(404, ""),
+            };
         }
         let files: Vec<Value> = ["stderr", "stdout"]
             .iter()
