@@ -95,6 +95,7 @@ const PLAIN: &[&str] = &[
     "11b-checks",
     "11c-health-check-invalid",
     "12b-call-errors",
+    "12d-call-on-the-stream-connection",
 ];
 
 fn attributes(at: usize) -> std::sync::Arc<Vec<Attribute>> {
