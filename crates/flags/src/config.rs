@@ -78,6 +78,8 @@ pub struct Config {
     /// `--mesos_encoding json`.
     pub mesos_json: bool,
     pub mesos_replace_framework: Option<String>,
+    /// `None`: the master filters no offers; else the pause between two updates.
+    pub mesos_offer_constraints: Option<Duration>,
 
     pub local_resources: Vec<Resource>,
     pub local_attributes: BTreeMap<String, Attribute>,
@@ -350,6 +352,9 @@ impl Config {
             mesos_ca_file: read.text("mesos_ca_file").map(PathBuf::from),
             mesos_json: read.is("mesos_encoding", "json"),
             mesos_replace_framework: read.owned("mesos_replace_framework"),
+            mesos_offer_constraints: read
+                .on("mesos_offer_constraints")
+                .then(|| read.millis("min_mesos_offer_constraints_update_interval")),
             reconciliation_initial_delay: read.millis("reconciliation_initial_delay"),
             reconciliation_interval: read.millis("reconciliation_interval"),
             scale_apps_initial_delay: read.millis("scale_apps_initial_delay"),

@@ -206,8 +206,6 @@ const SOME: Kind = numbers(1..=i32::MAX as i64);
 const ON: Preset = Is("on");
 const OFF: Preset = Is("off");
 
-const FILTERED: Status =
-    Ignored("offers that do not suit are declined here, with the reason shown in /v2/queue");
 const PUSH: Status =
     Ignored("metrics are pulled from /metrics and /metrics/prometheus; pushing arrives later");
 const THREADS: Status = Ignored("sized a thread pool of the JVM");
@@ -396,8 +394,8 @@ Offers {
     "deprecated_features" form("A,B,…", check::deprecated), Unset, Ignored("older forms are understood without it"), "Keep old behaviour of the original.";
     "max_parallel_offers" COUNT, Unset, INNER, "Offers matched at a time.";
     "max_queued_offers" COUNT, Is("1024"), INNER, "Offers that may wait.";
-    "mesos_offer_constraints" Toggle, OFF, FILTERED, "Let the master filter agents.";
-    "min_mesos_offer_constraints_update_interval" MILLIS, Is("1000"), FILTERED, "Pause between updates of such filters.";
+    "mesos_offer_constraints" Toggle, OFF, Same, "Tell a Mesos master (1.11 and later) the constraints of what waits, so that it offers no agents that do not fit.";
+    "min_mesos_offer_constraints_update_interval" MILLIS, Is("1000"), Same, "It is told so at most this often.";
     "max_tasks_per_offer" COUNT, Unset, Gone { since: "1.5", why: "renamed max_instances_per_offer" }, "Tasks launched from one offer.";
     "max_tasks_per_offer_cycle" COUNT, Unset, Gone { since: "1.4", why: "it had no effect since 0.13" }, "Tasks launched per cycle.";
     "save_tasks_to_launch_timeout" MILLIS, Unset, Gone { since: "1.8", why: "launches are stored together" }, "Time limit to store launches.";

@@ -35,7 +35,9 @@ impl Address {
 
     /// Reads `host[:port]`.
     fn parse(text: &str, https: bool) -> Result<Address, String> {
-        let bad = |why: &str| format!("`{text}` is no address of a master: {why}");
+        // What stands before an `@` may be a password.
+        let shown = text.rsplit_once('@').map_or(text.to_owned(), |(_, it)| format!("…@{it}"));
+        let bad = |why: &str| format!("`{shown}` is no address of a master: {why}");
         let (host, port) = match text.strip_prefix('[').and_then(|it| it.split_once(']')) {
             Some((host, rest)) => (host, rest.strip_prefix(':').or(rest.is_empty().then_some(""))),
             None => match text.rsplit_once(':') {
@@ -202,6 +204,8 @@ mod tests {
             ("zk://u:p@a:1/mesos", "zk://xxxxxxxx:xxxxxxxx@a:1/mesos"),
             ("m1:0", "`m1:0` is no address of a master: expected host:port"),
             ("m1:x", "`m1:x` is no address of a master: a port is a number from 1 to 65535"),
+            ("h:99999999", "`h:99999999` is no address of a master: a port is a number from 1 to 65535"),
+            ("http://u:p@m1:5050", "`…@m1:5050` is no address of a master: expected host:port"),
             ("ftp://m1", "masters are not reached by `ftp`"),
             (",", "names no master"),
         ] {

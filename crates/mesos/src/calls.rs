@@ -8,6 +8,7 @@ use marathon_model::offer::{Call, EngineEvent, Operation, Reason, TaskState};
 use marathon_model::resources::Role;
 use v1::CallType;
 
+use crate::desk::Desk;
 use crate::operations::{self, written};
 use crate::session::Sent;
 use crate::task::{Place, kill_policy};
@@ -24,10 +25,6 @@ const RECONCILE_MAX: usize = 5_000;
 
 fn plain(kind: CallType, call: v1::Call) -> Written {
     Written { call: v1::Call { r#type: Some(kind as i32), ..call }, sent: Sent::Plain(kind) }
-}
-
-fn roles(all: &[Role]) -> Vec<String> {
-    all.iter().map(|it| it.to_string()).collect()
 }
 
 fn task_id(it: &TaskId) -> v1::TaskId {
@@ -57,13 +54,17 @@ impl Engine {
                 if self.desk().roles.want(wanted.iter().map(|it| &**it)) {
                     out.push(self.update_framework());
                 }
-                let revive = Some(v1::CallRevive { roles: roles(&wanted) });
-                out.push(plain(CallType::REVIVE, v1::Call { revive, ..Default::default() }));
+                if let Some(roles) = self.subscribed(&wanted) {
+                    let revive = Some(v1::CallRevive { roles });
+                    out.push(plain(CallType::REVIVE, v1::Call { revive, ..Default::default() }));
+                }
             }
             Call::Suppress(unwanted) => {
                 self.desk().roles.drop_demand(unwanted.iter().map(|it| &**it));
-                let suppress = Some(v1::CallSuppress { roles: roles(&unwanted) });
-                out.push(plain(CallType::SUPPRESS, v1::Call { suppress, ..Default::default() }));
+                if let Some(roles) = self.subscribed(&unwanted) {
+                    let suppress = Some(v1::CallSuppress { roles });
+                    out.push(plain(CallType::SUPPRESS, v1::Call { suppress, ..Default::default() }));
+                }
             }
             Call::Kill { task, agent, grace } => {
                 for task in self.desk().named_by(&task) {
@@ -93,16 +94,34 @@ impl Engine {
         }
     }
 
-    fn update_framework(&self) -> Written {
+    /// Those of the roles that the master knows of us: for one more it would drop the whole call, and an empty list
+    /// means all.
+    fn subscribed(&self, roles: &[Role]) -> Option<Vec<String>> {
+        let desk = self.desk();
+        let known = roles.iter().filter(|it| desk.roles.is_known(it)).map(|it| it.to_string());
+        Some(known.collect::<Vec<_>>()).filter(|it| !it.is_empty())
+    }
+
+    /// What the master has to be told so that it offers no more than can be used, if that is something new.
+    pub(crate) fn filtered(&self) -> Option<Written> {
+        let filtering = self.config.filtering.as_ref()?;
+        let is_new = {
+            let Desk { roles, filter, .. } = &mut *self.desk();
+            filter.look(filtering, Instant::now(), |role| roles.is_known(role))
+        };
+        is_new.then(|| self.update_framework())
+    }
+
+    pub(crate) fn update_framework(&self) -> Written {
         let desk = self.desk();
         let id = self.config.id.as_ref().map(|it| it.as_str());
         let update = v1::CallUpdateFramework {
             framework_info: framework::info(&self.config.framework, id, &desk.roles),
             suppressed_roles: desk.roles.suppressed(),
-            offer_constraints: None,
+            offer_constraints: desk.filter.sent(),
         };
         let call = v1::Call { update_framework: Some(update), ..Default::default() };
-        plain(CallType::UPDATE_FRAMEWORK, call)
+        Written { sent: Sent::Update(desk.roles.known()), ..plain(CallType::UPDATE_FRAMEWORK, call) }
     }
 
     fn accept(

@@ -12,6 +12,16 @@ fn protocol(ipv6: bool) -> Option<i32> {
     ipv6.then_some(v1::NetworkInfoProtocol::IPv6 as i32)
 }
 
+/// An executor that is told 0 kills at the first failure; for us it means never.
+fn most(failures: u32) -> u32 {
+    if failures == 0 { u32::MAX } else { failures }
+}
+
+/// A master refuses tasks with a path that does not begin so.
+fn rooted(path: &str) -> Option<String> {
+    Some(if path.starts_with('/') { path.to_owned() } else { format!("/{path}") })
+}
+
 fn seconds(it: Duration) -> Option<f64> {
     Some(it.as_secs_f64())
 }
@@ -21,7 +31,7 @@ pub fn health(it: &EngineCheck) -> v1::HealthCheck {
         delay_seconds: seconds(it.delay),
         interval_seconds: seconds(it.interval),
         timeout_seconds: seconds(it.timeout),
-        consecutive_failures: Some(it.max_failures),
+        consecutive_failures: Some(most(it.max_failures)),
         grace_period_seconds: seconds(it.grace),
         ..Default::default()
     };
@@ -36,7 +46,7 @@ pub fn health(it: &EngineCheck) -> v1::HealthCheck {
                 protocol: protocol(*ipv6),
                 scheme: Some(if *https { "https" } else { "http" }.to_owned()),
                 port: (*port).into(),
-                path: Some(path.clone()),
+                path: rooted(path),
                 statuses: Vec::new(),
             });
         }
@@ -62,7 +72,7 @@ pub fn check(it: &EngineCheck) -> v1::CheckInfo {
         }
         EngineCheckKind::Http { port, path, .. } => {
             info.r#type = Some(v1::CheckInfoType::HTTP as i32);
-            info.http = Some(v1::CheckInfoHttp { port: (*port).into(), path: Some(path.clone()) });
+            info.http = Some(v1::CheckInfoHttp { port: (*port).into(), path: rooted(path) });
         }
         EngineCheckKind::Tcp { port, .. } => {
             info.r#type = Some(v1::CheckInfoType::TCP as i32);

@@ -11,6 +11,7 @@ use marathon_model::id::FrameworkId;
 use marathon_model::resources::Role;
 
 use crate::address::Masters;
+use crate::filter::Filtering;
 
 #[derive(Debug, Clone)]
 pub struct MesosConfig {
@@ -18,7 +19,8 @@ pub struct MesosConfig {
     pub framework: Framework,
     /// Given by an earlier run; without it the master makes a new one.
     pub id: Option<FrameworkId>,
-    /// Roles that are subscribed to from the beginning; more are added as they are asked for.
+    /// Roles that are subscribed to from the beginning; more are added as they are asked for. The first is our own,
+    /// without which nothing goes; a master may refuse the others.
     pub roles: Vec<Role>,
     /// No offers flow before the core asks for them.
     pub suppress: bool,
@@ -33,6 +35,8 @@ pub struct MesosConfig {
     pub heartbeat: Duration,
     pub heartbeats_missed: u32,
     pub about: About,
+    /// Lets the master keep offers to itself that nothing of the state can use.
+    pub filtering: Option<Filtering>,
 }
 
 /// What stays the same of `FrameworkInfo`.

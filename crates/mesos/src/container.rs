@@ -50,14 +50,17 @@ fn docker(container: &Container, launch: &Launch) -> Result<v1::ContainerInfo, S
     parameters
         .push(v1::Parameter { key: "label".to_owned(), value: format!("MESOS_TASK_ID={}", launch.task) });
     let mut volumes = Vec::new();
+    let mut volume_driver: Option<String> = None;
     for it in &container.volumes {
         match &it.source {
+            // Only beside a driver does an agent take this for a name, rather than for a folder of the sandbox.
             VolumeSource::External { name, options, .. } => {
                 volumes.push(v1::Volume { host_path: Some(name.clone()), ..volume(it) });
-                let driver = v1::Parameter { key: "volume-driver".to_owned(), value: driver(&options.0) };
-                if !parameters.contains(&driver) {
-                    parameters.push(driver);
+                let driver = driver(&options.0);
+                if let Some(other) = volume_driver.as_ref().filter(|it| **it != driver) {
+                    return Err(format!("Docker takes one volume driver, not both {other} and {driver}"));
                 }
+                volume_driver = Some(driver);
             }
             VolumeSource::Host { host_path } => {
                 volumes.push(v1::Volume { host_path: Some(host_path.clone()), ..volume(it) });
@@ -90,7 +93,7 @@ fn docker(container: &Container, launch: &Launch) -> Result<v1::ContainerInfo, S
             privileged: Some(image.is_some_and(|it| it.privileged)),
             parameters,
             force_pull_image: Some(image.is_some_and(|it| it.force_pull)),
-            volume_driver: None,
+            volume_driver,
         }),
         network_infos: names
             .into_iter()

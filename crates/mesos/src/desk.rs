@@ -8,35 +8,48 @@ use std::time::{Duration, Instant};
 use marathon_model::id::{AgentId, OfferId, TaskId};
 use marathon_model::offer::Launch;
 
+use crate::filter::Filter;
 use crate::framework::Roles;
 use crate::offer::Open;
 
 /// So many offers are kept; what comes beyond is turned down at once. The core answers each within moments.
 pub const OFFERS_MAX: usize = 200_000;
 
+/// So many tasks are asked for again when the master says nothing of them. The core asks for all of them now and then.
+const UNHEARD_MAX: usize = 500_000;
 /// Most agents are back within a second or two.
 const REPEAT_FIRST: Duration = Duration::from_secs(1);
 const REPEAT_CEILING: Duration = Duration::from_secs(60);
+/// After so long every agent that was there before the master is either back or given up, and whoever wants to know
+/// more asks anew.
+const ASKED_LONG_AGO: Duration = Duration::from_secs(15 * 60);
 
 pub struct Desk {
     pub open: HashMap<OfferId, Open>,
     pub roles: Roles,
+    pub filter: Filter,
     /// The containers of pods that may run, by the id of the whole. The master knows only tasks.
     pods: HashMap<TaskId, BTreeSet<Arc<str>>>,
     unheard: Unheard,
 }
 
 /// Tasks whose state was asked for and not told. A master whose agents have not come back yet does not answer, so it
-/// is asked again.
+/// is asked again; but not while its answers still come, which takes a while for a hundred thousand tasks.
 #[derive(Default)]
 struct Unheard {
-    tasks: BTreeMap<TaskId, Option<AgentId>>,
+    tasks: BTreeMap<TaskId, (Option<AgentId>, Instant)>,
     next: Option<(Instant, Duration)>,
 }
 
 impl Desk {
     pub fn new(roles: Roles) -> Desk {
-        Desk { open: HashMap::new(), roles, pods: HashMap::new(), unheard: Unheard::default() }
+        Desk {
+            open: HashMap::new(),
+            roles,
+            filter: Filter::default(),
+            pods: HashMap::new(),
+            unheard: Unheard::default(),
+        }
     }
 
     /// The connection is lost, and all offers and questions with it.
@@ -44,6 +57,7 @@ impl Desk {
         self.open = HashMap::new();
         self.unheard = Unheard::default();
         self.roles.start_over();
+        self.filter.begin(false);
     }
 
     pub fn launched(&mut self, launch: &Launch) {
@@ -59,8 +73,12 @@ impl Desk {
     }
 
     /// A task was spoken of. `over`: nothing of it is left.
-    pub fn heard(&mut self, task: &TaskId, over: bool) {
-        self.unheard.tasks.remove(task);
+    pub fn heard(&mut self, task: &TaskId, over: bool, now: Instant) {
+        if self.unheard.tasks.remove(task).is_some()
+            && let Some((next, pause)) = &mut self.unheard.next
+        {
+            *next = (*next).max(now + *pause);
+        }
         if !over {
             self.learn(task);
         } else if let Some(name) = &task.container
@@ -87,7 +105,9 @@ impl Desk {
     pub fn asked(&mut self, tasks: &[(TaskId, Option<AgentId>)], now: Instant) {
         for (task, agent) in tasks {
             self.learn(task);
-            self.unheard.tasks.insert(task.clone(), agent.clone());
+            if self.unheard.tasks.len() < UNHEARD_MAX {
+                self.unheard.tasks.insert(task.clone(), (agent.clone(), now));
+            }
         }
         self.unheard.next = Some((now + REPEAT_FIRST, REPEAT_FIRST));
     }
@@ -101,7 +121,8 @@ impl Desk {
     pub fn repeat(&mut self, now: Instant) -> Vec<(TaskId, Option<AgentId>)> {
         let pause = self.unheard.next.map_or(REPEAT_FIRST, |it| (it.1 * 2).min(REPEAT_CEILING));
         self.unheard.next = Some((now + pause, pause));
-        self.unheard.tasks.iter().map(|(task, agent)| (task.clone(), agent.clone())).collect()
+        self.unheard.tasks.retain(|_, (_, since)| now < *since + ASKED_LONG_AGO);
+        self.unheard.tasks.iter().map(|(task, (agent, _))| (task.clone(), agent.clone())).collect()
     }
 }
 
@@ -126,10 +147,10 @@ mod tests {
         let mut desk = desk();
         assert_eq!(desk.named_by(&task("_app")), [task("_app")], "an app is its own task");
         desk.asked(&[(task("web"), None)], Instant::now());
-        desk.heard(&task("db"), false);
+        desk.heard(&task("db"), false, Instant::now());
         assert_eq!(desk.named_by(&task("_app")), [task("db"), task("web")]);
         assert_eq!(desk.named_by(&task("db")), [task("db")]);
-        desk.heard(&task("db"), true);
+        desk.heard(&task("db"), true, Instant::now());
         assert_eq!(desk.named_by(&task("_app")), [task("web")]);
     }
 
@@ -149,9 +170,35 @@ mod tests {
             assert_eq!(desk.repeat(now), asked);
         }
         assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60]);
-        desk.heard(&task("_app"), false);
+        desk.heard(&task("_app"), false, now);
         assert_eq!(desk.repeat(now), asked[1..]);
-        desk.heard(&task("web"), true);
+        desk.heard(&task("web"), true, now);
+        assert_eq!(desk.repeat_at(), None);
+    }
+
+    #[test]
+    fn a_master_that_is_answering_is_not_asked_again() {
+        let mut desk = desk();
+        let start = Instant::now();
+        desk.asked(&[(task("a"), None), (task("b"), None), (task("c"), None)], start);
+        let second = Duration::from_secs(1);
+        desk.heard(&task("a"), false, start + second / 2);
+        assert_eq!(desk.repeat_at(), Some(start + second * 3 / 2));
+        // What was not asked for is no sign that answers come.
+        desk.heard(&task("a"), false, start + second);
+        assert_eq!(desk.repeat_at(), Some(start + second * 3 / 2));
+        desk.heard(&task("b"), false, start + second);
+        assert_eq!(desk.repeat_at(), Some(start + second * 2));
+    }
+
+    #[test]
+    fn questions_end() {
+        let mut desk = desk();
+        let start = Instant::now();
+        desk.asked(&[(task("a"), None)], start);
+        desk.asked(&[(task("b"), None)], start + Duration::from_secs(60));
+        assert_eq!(desk.repeat(start + ASKED_LONG_AGO), [(task("b"), None)]);
+        assert!(desk.repeat(start + ASKED_LONG_AGO * 2).is_empty());
         assert_eq!(desk.repeat_at(), None);
     }
 }

@@ -1,6 +1,8 @@
 //! What the master tells, passed on to the core.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use marathon_mesos_v1 as v1;
 use marathon_model::id::{AgentId, FrameworkId, OfferId};
@@ -16,6 +18,8 @@ use crate::{Engine, HEARTBEAT_TASK};
 
 /// Older masters lack calls and states that are needed.
 const OLDEST: (u32, u32) = (1, 5);
+/// The first ones that filter offers by conditions.
+const FILTERING: (u32, u32) = (1, 11);
 
 impl Engine {
     /// The first event of a stream.
@@ -28,11 +32,13 @@ impl Engine {
         };
         let master = subscribed.master_info.as_ref();
         if let Some(version) = master.and_then(|it| it.version.as_deref())
-            && is_too_old(version)
+            && is_before(version, OLDEST)
         {
             return Err(End::Fatal(Fatal::TooOld(version.to_owned())));
         }
         let id = FrameworkId::new(subscribed.framework_id.value.as_str());
+        let filters = master.and_then(|it| it.version.as_deref()).is_some_and(|it| !is_before(it, FILTERING));
+        self.desk().filter.begin(filters);
         let again = std::mem::replace(&mut self.subscribed_before, true);
         self.config.id = Some(id.clone());
         let hostname =
@@ -58,8 +64,12 @@ impl Engine {
         Ok(match kind {
             EventType::OFFERS => event.offers.and_then(|it| self.offers(it.offers, calls)),
             EventType::INVERSE_OFFERS => {
-                let all = event.inverse_offers.into_iter().flat_map(|it| it.inverse_offers);
-                calls.send(accept_inverse(all.map(|it| it.id).collect()));
+                // As with offers, one call is about one agent.
+                let mut by_agent: BTreeMap<Option<String>, Vec<v1::OfferId>> = BTreeMap::new();
+                for it in event.inverse_offers.into_iter().flat_map(|it| it.inverse_offers) {
+                    by_agent.entry(it.agent_id.map(|it| it.value)).or_default().push(it.id);
+                }
+                by_agent.into_values().for_each(|ids| calls.send(accept_inverse(ids)));
                 None
             }
             EventType::RESCIND => event.rescind.map(|it| {
@@ -126,7 +136,7 @@ impl Engine {
             self.end_nameless(&it, calls);
             return None;
         };
-        self.desk().heard(&model.task, status::is_over(it.state));
+        self.desk().heard(&model.task, status::is_over(it.state), Instant::now());
         Some(EngineEvent::Status(model))
     }
 
@@ -164,7 +174,7 @@ impl Engine {
 }
 
 /// Nothing is done about a maintenance but what the offers say: no more is started there.
-fn accept_inverse(ids: Vec<v1::OfferId>) -> v1::Call {
+pub(crate) fn accept_inverse(ids: Vec<v1::OfferId>) -> v1::Call {
     v1::Call {
         r#type: Some(CallType::ACCEPT_INVERSE_OFFERS as i32),
         accept_inverse_offers: Some(v1::CallAcceptInverseOffers { inverse_offer_ids: ids, filters: None }),
@@ -181,10 +191,10 @@ fn fatal(text: &str, framework: &str) -> Fatal {
 }
 
 /// What cannot be read is new enough.
-fn is_too_old(version: &str) -> bool {
+fn is_before(version: &str, least: (u32, u32)) -> bool {
     let mut numbers = version.split(['.', '-']).map(|it| it.parse::<u32>().ok());
     match (numbers.next().flatten(), numbers.next().flatten()) {
-        (Some(major), Some(minor)) => (major, minor) < OLDEST,
+        (Some(major), Some(minor)) => (major, minor) < least,
         _ => false,
     }
 }
@@ -203,7 +213,7 @@ mod tests {
             ("2.0.0-rc1", false),
             ("x", false),
         ] {
-            assert_eq!(is_too_old(version), too_old, "{version}");
+            assert_eq!(is_before(version, OLDEST), too_old, "{version}");
         }
     }
 

@@ -18,6 +18,9 @@ mod config;
 mod container;
 mod desk;
 mod event;
+#[cfg(test)]
+mod fields;
+mod filter;
 mod framework;
 mod offer;
 mod operations;
@@ -43,6 +46,7 @@ pub use address::{Address, Masters};
 pub use marathon_mesos_v1::Codec;
 
 pub use config::{About, Framework, Login, MesosConfig, Secrets};
+pub use filter::Filtering;
 pub use session::Fatal;
 
 use address::Watcher;

@@ -65,7 +65,19 @@ pub enum Fatal {
 #[derive(Debug)]
 pub(crate) enum Sent {
     Plain(CallType),
+    /// The framework as it is from now on, with these roles.
+    Update(Vec<String>),
     Accept(Vec<(TaskId, AgentId)>),
+}
+
+impl Sent {
+    fn name(&self) -> &'static str {
+        match self {
+            Sent::Plain(kind) => kind.as_str(),
+            Sent::Update(_) => CallType::UPDATE_FRAMEWORK.as_str(),
+            Sent::Accept(_) => CallType::ACCEPT.as_str(),
+        }
+    }
 }
 
 /// Calls that do not come from the core.
@@ -121,21 +133,7 @@ impl Engine {
 
     async fn subscribe(&mut self, address: &Address) -> Result<(Stream, EngineEvent), End> {
         let mut io = dial(address, &self.tls, CONNECT).await.map_err(lost("cannot connect"))?;
-        let id = self.config.id.as_ref().map(|it| it.to_string());
-        let subscribe = {
-            let roles = &self.desk().roles;
-            v1::CallSubscribe {
-                framework_info: framework::info(&self.config.framework, id.as_deref(), roles),
-                suppressed_roles: roles.suppressed(),
-                offer_constraints: None,
-            }
-        };
-        let call = v1::Call {
-            framework_id: id.map(|value| v1::FrameworkId { value }),
-            r#type: Some(CallType::SUBSCRIBE as i32),
-            subscribe: Some(subscribe),
-            ..Default::default()
-        };
+        let (call, roles) = self.subscription();
         let codec = self.config.codec;
         let mut buffer = BytesMut::new();
         self.put(&mut buffer, &address.authority(), None, &call);
@@ -149,7 +147,7 @@ impl Engine {
             .map_err(lost("no answer to SUBSCRIBE"))?;
         if head.status != 200 {
             let text = tokio::time::timeout(CONNECT, answers.text()).await.ok().and_then(Result::ok);
-            return Err(turned_away(address, &head, &text.unwrap_or_default()));
+            return Err(self.unless_for_roles(turned_away(address, &head, &text.unwrap_or_default())));
         }
         let Some(stream_id) = head.get("mesos-stream-id").map(str::to_owned) else {
             return Err(End::Lost(
@@ -163,7 +161,8 @@ impl Engine {
                 let event = codec.decode::<v1::Event>(&record);
                 let event =
                     event.map_err(|error| End::Lost(format!("the first event cannot be read: {error}")))?;
-                let welcome = self.welcome(event)?;
+                let welcome = self.welcome(event).map_err(|end| self.unless_for_roles(end))?;
+                self.desk().roles.taken(roles);
                 return Ok((stream, welcome));
             }
             let piece = tokio::time::timeout(ANSWER, stream.answers.piece()).await;
@@ -173,6 +172,35 @@ impl Engine {
                 None => return Err(End::Lost("the event stream ended at once".to_owned())),
             }
         }
+    }
+
+    /// The call that subscribes, and the roles it names.
+    pub(crate) fn subscription(&self) -> (v1::Call, Vec<String>) {
+        let id = self.config.id.as_ref().map(|it| it.to_string());
+        let roles = &self.desk().roles;
+        let subscribe = v1::CallSubscribe {
+            framework_info: framework::info(&self.config.framework, id.as_deref(), roles),
+            suppressed_roles: roles.suppressed(),
+            offer_constraints: None,
+        };
+        let call = v1::Call {
+            framework_id: id.map(|value| v1::FrameworkId { value }),
+            r#type: Some(CallType::SUBSCRIBE as i32),
+            subscribe: Some(subscribe),
+            ..Default::default()
+        };
+        (call, roles.known())
+    }
+
+    /// A master that refuses the framework for roles which are not its own may take it without them.
+    fn unless_for_roles(&self, end: End) -> End {
+        let End::Fatal(Fatal::Refused(words)) = &end else { return end };
+        let gone = self.desk().roles.refuse(words);
+        if gone.is_empty() {
+            return end;
+        }
+        tracing::error!(roles = ?gone, "the master refuses the framework, which goes on without these roles: {words}");
+        End::Again(format!("apps of the roles {gone:?} get no offers: {words}"))
     }
 
     async fn connected(
@@ -270,7 +298,10 @@ impl Engine {
                 return Ok(End::Stopped);
             }
             let overdue = line.in_flight.front().map(|(_, since)| *since + ANSWER);
-            let repeat = self.desk().repeat_at();
+            let (repeat, look) = {
+                let desk = self.desk();
+                (desk.repeat_at(), desk.filter.next().filter(|_| self.config.filtering.is_some()))
+            };
             let room = line.in_flight.len() < WINDOW;
             tokio::select! {
                 answer = line.answers.answer(), if !line.in_flight.is_empty() => {
@@ -304,6 +335,10 @@ impl Engine {
                         tracing::info!(tasks = tasks.len(), "asking again for tasks that the master has not spoken of");
                         reconcile(&tasks, &mut out);
                     }
+                    self.send(&mut line, out).await?;
+                }
+                () = sleep_until(look.unwrap_or_else(far).into()), if room && look.is_some() && !stopping => {
+                    let out = self.filtered().into_iter().collect();
                     self.send(&mut line, out).await?;
                 }
                 () = sleep_until(overdue.unwrap_or_else(far).into()), if overdue.is_some() => {
@@ -343,11 +378,20 @@ impl Engine {
 
     async fn answered(&self, sent: Sent, head: &Head, text: &str) -> Result<(), End> {
         if matches!(head.status, 200 | 202) {
+            if let Sent::Update(roles) = sent {
+                self.desk().roles.taken(roles);
+            }
             return Ok(());
         }
         match (head.status, &sent) {
-            // A master older than 1.9 does not know the call; a new subscription says the same.
-            (400 | 501, Sent::Plain(CallType::UPDATE_FRAMEWORK)) => {
+            // A master older than 1.9 does not know the call, and others refuse it with another user than the
+            // framework once had; a new subscription says the same, and what of it is not taken is told apart there.
+            (400 | 403 | 501, Sent::Update(_)) => {
+                if self.desk().filter.give_up() {
+                    tracing::warn!(
+                        "the master does not filter offers for us (--mesos_offer_constraints): {text}"
+                    );
+                }
                 return Err(End::Again(format!(
                     "the master does not take new roles while it is subscribed to: {text}"
                 )));
@@ -365,7 +409,7 @@ impl Engine {
             (401, _) => return Err(End::Fatal(Fatal::Refused(said(head, text)))),
             _ => {}
         }
-        tracing::error!(status = head.status, call = ?sent, "the master refuses a call: {text}");
+        tracing::error!(status = head.status, call = sent.name(), "the master refuses a call: {text}");
         if let Sent::Accept(tasks) = sent {
             for (task, agent) in tasks {
                 let why = format!("the master refuses the launch: {text}");

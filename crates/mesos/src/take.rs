@@ -66,6 +66,15 @@ impl Stock {
         Ok(taken)
     }
 
+    /// Takes so much of what every task may take, whoever it is set aside for.
+    pub fn take_common(&mut self, amounts: &Amounts) -> Taken {
+        let mut taken = Vec::new();
+        for (name, amount) in scalars(amounts) {
+            self.take_scalar(name, amount, |it| is_common(it) && is_plain(it), &mut taken)?;
+        }
+        Ok(taken)
+    }
+
     fn take_scalar(
         &mut self,
         name: &str,

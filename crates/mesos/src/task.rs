@@ -74,7 +74,11 @@ pub fn info(launch: &Launch, stock: &mut Stock, place: &Place<'_>) -> Result<v1:
     };
     match executor(launch, about) {
         None => (info.command, info.container) = (Some(command), container),
-        Some(path) => info.executor = Some(custom(launch, path, command, container, place)),
+        Some(path) => {
+            let needs = launch.mesos.executor_resources.unwrap_or_default();
+            let resources = stock.take_common(&needs)?;
+            info.executor = Some(custom(launch, path, command, container, place, resources));
+        }
     }
     Ok(info)
 }
@@ -92,23 +96,13 @@ fn custom(
     command: v1::CommandInfo,
     container: Option<v1::ContainerInfo>,
     place: &Place<'_>,
+    resources: Vec<v1::Resource>,
 ) -> v1::ExecutorInfo {
     let rest = match &command.value {
         Some(line) if command.shell == Some(true) => line.clone(),
         _ => command.arguments.join(" "),
     };
     let line = format!("chmod ug+rx '{path}' && exec '{path}' {rest}");
-    let scalar = |name: &str, value: f64| v1::Resource {
-        name: name.to_owned(),
-        r#type: v1::ValueType::SCALAR as i32,
-        scalar: Some(v1::ValueScalar { value }),
-        ..Default::default()
-    };
-    let given = launch.mesos.executor_resources.iter();
-    let resources = given.flat_map(|it| {
-        let all = [("cpus", it.cpus.as_f64()), ("mem", it.mem.as_f64()), ("disk", it.disk.as_f64())];
-        all.into_iter().filter(|(_, amount)| *amount > 0.0).map(|(name, amount)| scalar(name, amount))
-    });
     v1::ExecutorInfo {
         r#type: Some(v1::ExecutorInfoType::CUSTOM as i32),
         executor_id: v1::ExecutorId { value: format!("marathon-{}", launch.task) },
@@ -120,7 +114,7 @@ fn custom(
             ..command
         }),
         container,
-        resources: resources.collect(),
+        resources,
         ..Default::default()
     }
 }

@@ -1,5 +1,8 @@
 //! The engine that runs the tasks, whichever it is.
 
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
 use marathon_flags::{Config, Master};
 use marathon_local::Local;
 use marathon_mesos::{Fatal, Mesos};
@@ -35,12 +38,12 @@ impl Engine {
     /// Finds or makes the engine. Its events wait until `begin`.
     pub async fn connect(
         config: &Config,
-        view: &View,
+        views: &Arc<ArcSwap<View>>,
         events: mpsc::Sender<EngineEvent>,
     ) -> Result<Engine, Broken> {
         if let Master::Mesos(master) = &config.master {
-            let id = identity(config, view)?;
-            let config = setup::mesos(config, master, view, id)?;
+            let id = identity(config, &views.load())?;
+            let config = setup::mesos(config, master, views, id)?;
             return Ok(Engine::Mesos(Mesos::connect(config, events)?));
         }
         let executable =

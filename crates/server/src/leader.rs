@@ -106,8 +106,7 @@ impl Leader {
     /// Brings the engine up and lets its events in. May take long, and may be given up at any time.
     pub async fn connect(&mut self, shell: &Shell) -> Result<(), Broken> {
         if let Some(events) = self.engine_events.take() {
-            let view = shell.views.load_full();
-            let engine = Engine::connect(&shell.config, &view, events).await?;
+            let engine = Engine::connect(&shell.config, &shell.views, events).await?;
             // The loop must find the engine when the first event of it arrives.
             self.engine.get_or_init(|| engine).begin();
         }

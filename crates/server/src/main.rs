@@ -77,6 +77,9 @@ fn main() -> ExitCode {
     if let Some(why) = config.unsupported() {
         return refuse(&why);
     }
+    if let Err(why) = setup::judge_master(&config) {
+        return refuse(&why);
+    }
     run(config).into()
 }
 

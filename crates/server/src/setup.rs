@@ -1,5 +1,6 @@
 //! From the configuration to what each part needs to know of it.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +13,7 @@ use marathon_http::Settings;
 use marathon_http::callback::Limits;
 use marathon_local::secrets::{Files, Program, Secrets};
 use marathon_local::{LocalConfig, TaskFiles};
-use marathon_mesos::{Codec, Framework, Login, Masters, MesosConfig};
+use marathon_mesos::{Codec, Filtering, Framework, Login, Masters, MesosConfig};
 use marathon_mesos_files::{Cluster, MesosFiles};
 use marathon_model::deployment::{GuardUpdate, OnFailure};
 use marathon_model::id::FrameworkId;
@@ -121,21 +122,28 @@ fn local_dir(config: &Config) -> PathBuf {
     config.data_dir.join("local")
 }
 
+/// What can be wrong with `--master`, found before anything is begun.
+pub fn judge_master(config: &Config) -> Result<(), String> {
+    let Master::Mesos(master) = &config.master else { return Ok(()) };
+    Masters::parse(master)
+        .map(drop)
+        .map_err(|why| format!("Bad arguments for option 'master': '{}' - {why}", config.shown_master()))
+}
+
 /// `view`: the state as it was stored, which names roles that apps have.
 pub fn mesos(
     config: &Config,
     master: &str,
-    view: &View,
+    views: &Arc<ArcSwap<View>>,
     id: Option<FrameworkId>,
 ) -> Result<MesosConfig, String> {
     let has = |feature: &str| config.enable_features.iter().any(|it| it == feature);
     let masters = Masters::parse(master).map_err(|why| format!("--master: {why}"))?;
+    let view = views.load();
     let of_apps = view.apps.values().filter_map(|it| it.spec.as_ref()).map(|it| it.role.clone());
     let of_instances = view.apps.values().flat_map(|it| it.instances.values()).map(|it| it.role.clone());
-    let mut roles: Vec<Role> =
-        [config.mesos_role.clone()].into_iter().chain(of_apps).chain(of_instances).collect();
-    roles.sort_unstable();
-    roles.dedup();
+    let more: BTreeSet<Role> = of_apps.chain(of_instances).filter(|it| *it != config.mesos_role).collect();
+    let roles = [config.mesos_role.clone()].into_iter().chain(more).collect();
     let webui_url = config.webui_url.clone().filter(|it| !it.is_empty());
     Ok(MesosConfig {
         masters,
@@ -160,6 +168,11 @@ pub fn mesos(
         codec: if config.mesos_json { Codec::Json } else { Codec::Protobuf },
         heartbeat: config.mesos_heartbeat_interval.max(Duration::from_millis(100)),
         heartbeats_missed: config.mesos_heartbeat_failure_threshold,
+        filtering: config.mesos_offer_constraints.map(|interval| {
+            let views = views.clone();
+            let interval = interval.max(Duration::from_millis(100));
+            Filtering { interval, view: Arc::new(move || views.load_full()) }
+        }),
         about: marathon_mesos::About {
             bridge_name: config.mesos_bridge_name.clone(),
             executor: config.executor.clone(),

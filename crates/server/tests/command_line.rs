@@ -34,6 +34,15 @@ fn bad_command_lines() {
         (&["--master", "local", "--http_port", "x"], "'x'"),
         (&["--master", "local", "--default_accepted_resource_roles", "prod"], "'prod'"),
         (&["--master", "zk://h:2181"], "it has no path"),
+        (&["--master", "ftp://x"], "option 'master': 'ftp://x' - masters are not reached by `ftp`"),
+        (
+            &["--master", "h:99999999"],
+            "option 'master': 'h:99999999' - `h:99999999` is no address of a master",
+        ),
+        (
+            &["--master", "file:///nowhere/zk"],
+            "option 'master': 'file:///nowhere/zk' - cannot read /nowhere/zk",
+        ),
         (&["--master", "local", "--ssl_keystore_path", "/k", "--ssl_keystore_password", "x"], "HTTPS"),
     ] {
         refused(&[], arguments, 112, part);

@@ -27,7 +27,7 @@ fn folder() -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/accept"))
 }
 
-fn policy() -> Policy {
+pub fn policy() -> Policy {
     let mut policy =
         Policy { offers_by_role: true, principal: Some("marathon".to_owned()), ..Policy::default() };
     policy.rules.mesos_role = "prod".into();
@@ -40,7 +40,7 @@ fn policy() -> Policy {
 }
 
 /// An offer of a machine with some of everything, allocated to the role `prod`.
-fn offer() -> Value {
+pub fn offer() -> Value {
     let of = |role: &str, name: &str, value: f64| {
         json!({"name": name, "type": "SCALAR", "role": role, "scalar": {"value": value},
             "allocation_info": {"role": "prod"}})
@@ -60,7 +60,7 @@ fn offer() -> Value {
     })
 }
 
-fn event(value: Value) -> Vec<u8> {
+pub fn event(value: Value) -> Vec<u8> {
     let event: Event = serde_json::from_value(value).expect("an event");
     record::encode(&Codec::Json.encode(&event)).to_vec()
 }

@@ -195,6 +195,7 @@ pub fn config(address: SocketAddr, codec: Codec) -> MesosConfig {
         heartbeat: PATIENCE,
         heartbeats_missed: 2,
         about: About::default(),
+        filtering: None,
     }
 }
 
