@@ -8,6 +8,7 @@
 //! may not" where it may have. A request is sent again only when it certainly was not carried out, because the
 //! leader was not reached or said that it leads no longer: so a change of leader costs waiting and no errors.
 
+use std::io::ErrorKind;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -241,32 +242,34 @@ fn doubt(method: &Method) -> &'static str {
 fn failed(error: &Error, method: &Method, leader: &str) -> Came {
     tracing::warn!(leader, "a request could not be passed on: {}", chain(error));
     if error.is_connect() {
-        return Came::Unreached(match timed_out(error) {
-            true => Out::message(
-                StatusCode::GATEWAY_TIMEOUT,
-                format!("Connection to leader timed out. ({leader}; nothing was changed)"),
-            ),
-            false => Out::message(
-                StatusCode::BAD_GATEWAY,
-                format!("Connection to leader refused. ({leader}; nothing was changed)"),
-            ),
-        });
+        let (status, text) = match io_cause(error) {
+            Some(io) if io.kind() == ErrorKind::TimedOut => {
+                (StatusCode::GATEWAY_TIMEOUT, format!("Connection to leader timed out. ({leader}"))
+            }
+            Some(io) if io.kind() == ErrorKind::ConnectionRefused => {
+                (StatusCode::BAD_GATEWAY, format!("Connection to leader refused. ({leader}"))
+            }
+            cause => {
+                let why = cause.map_or_else(|| error.to_string(), ToString::to_string);
+                let text = "Failed to successfully establish a connection to the leader.";
+                (StatusCode::BAD_GATEWAY, format!("{text} ({leader}: {why}"))
+            }
+        };
+        return Out::message(status, format!("{text}; nothing was changed)"));
     }
     let text = format!("The leader {leader} went away before it answered{}", doubt(method));
     Came::Failed(Out::message(StatusCode::BAD_GATEWAY, text))
 }
 
-fn timed_out(error: &Error) -> bool {
+fn io_cause(error: &Error) -> Option<&std::io::Error> {
     let mut cause = std::error::Error::source(error);
     while let Some(error) = cause {
-        if let Some(io) = error.downcast_ref::<std::io::Error>()
-            && io.kind() == std::io::ErrorKind::TimedOut
-        {
-            return true;
+        if let Some(io) = error.downcast_ref::<std::io::Error>() {
+            return Some(io);
         }
         cause = error.source();
     }
-    false
+    None
 }
 
 /// The leader's body on its way to the client.

@@ -16,6 +16,9 @@ const PAUSE: Duration = Duration::from_millis(5);
 /// Longest event: a `Welcome` with tens of thousands of tasks.
 const EVENT_MAX: u64 = 256 << 20;
 
+/// How a keeper begins to say that it serves another one.
+pub const IN_USE: &str = "another server uses";
+
 #[derive(Debug, thiserror::Error)]
 pub enum KeeperError {
     #[error("cannot use the folder {} for a keeper", dir.display())]
@@ -30,6 +33,13 @@ pub enum KeeperError {
     Strange { text: String },
     #[error("the connection to the keeper is lost")]
     Lost { source: io::Error },
+}
+
+impl KeeperError {
+    /// Another server has the keeper, and may let it go.
+    pub fn is_in_use(&self) -> bool {
+        matches!(self, KeeperError::Refused { why } if why.starts_with(IN_USE))
+    }
 }
 
 /// The writing half. Dropping it ends the connection, for the reading half too.

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use nix::sys::socket::{getsockopt, sockopt};
 
+use crate::client::IN_USE;
 use crate::connection::Connection;
 use crate::handover;
 use crate::journal::{Asked, Record, Slot};
@@ -69,7 +70,7 @@ impl Keeper {
         }
         if let Some(active) = self.active.filter(|it| *it != number) {
             if !self.connections.get(&active).is_none_or(Connection::hung_up) {
-                return self.refuse(number, format!("another server uses {}", self.dir.display()));
+                return self.refuse(number, format!("{IN_USE} {}", self.dir.display()));
             }
             self.drop_connection(active);
         }

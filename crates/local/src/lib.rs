@@ -83,6 +83,13 @@ pub enum LocalError {
     Thread(#[source] io::Error),
 }
 
+impl LocalError {
+    /// Another server of this machine has the engine of this folder.
+    pub fn is_in_use(&self) -> bool {
+        matches!(self, LocalError::Keeper(error) if error.is_in_use())
+    }
+}
+
 /// The running engine. Dropping it stops it as `stop` does, without waiting.
 pub struct Local {
     inbox: Sender<Message>,

@@ -167,7 +167,11 @@ impl Election {
                     }
                 }
                 Standing::Following(leader) if *leader == **shell.http.leadership.own() => {
-                    Lead::Nobody("an earlier session of this instance has not run out yet".into())
+                    let why = format!(
+                        "the leader has the very address of this instance, {leader}: it is an earlier session of it \
+                         that has not run out yet, or another one with the same --hostname and port"
+                    );
+                    Lead::Nobody(why.into())
                 }
                 Standing::Following(leader) => Lead::Other(leader.into()),
                 Standing::Unknown => Lead::Nobody(self.why_nobody(client).into()),

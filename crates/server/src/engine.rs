@@ -1,6 +1,7 @@
 //! The engine that runs the tasks, whichever it is.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use marathon_flags::{Config, Master};
@@ -12,6 +13,9 @@ use tokio::sync::mpsc;
 
 use crate::exit::{Exit, chain};
 use crate::setup;
+
+/// Between two looks at an engine that another instance of this machine holds.
+const BUSY_PAUSE: Duration = Duration::from_millis(500);
 
 pub enum Engine {
     /// This machine.
@@ -48,10 +52,22 @@ impl Engine {
         }
         let executable =
             std::env::current_exe().map_err(|error| format!("cannot find our own binary: {error}"))?;
-        let local = Local::connect(setup::local(config, executable), events)
-            .await
-            .map_err(|error| format!("the embedded engine does not start: {}", chain(&error)))?;
-        Ok(Engine::Local(local))
+        let mut told = false;
+        loop {
+            match Local::connect(setup::local(config, executable.clone()), events.clone()).await {
+                Ok(local) => return Ok(Engine::Local(local)),
+                // Whoever led before lets it go once it is awake again. Tasks run on meanwhile, and all the rest works.
+                Err(error) if config.zk.is_some() && error.is_in_use() => {
+                    if !std::mem::replace(&mut told, true) {
+                        tracing::warn!("waiting for the embedded engine: {}", chain(&error));
+                    }
+                    tokio::time::sleep(BUSY_PAUSE).await;
+                }
+                Err(error) => {
+                    return Err(format!("the embedded engine does not start: {}", chain(&error)).into());
+                }
+            }
+        }
     }
 
     /// Events may flow: the loop finds the engine from now on.

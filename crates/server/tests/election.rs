@@ -159,13 +159,19 @@ fn a_leader_that_sleeps_too_long_wakes_up_as_a_follower() {
     let zk = ZooKeeper::start();
     let folder = tempfile::tempdir().unwrap();
     let url = zk.url("/m");
-    let old = instance(&url, &folder.path().join("old"), &[]);
+    // Both on the same tasks, which the one that sleeps does not let go.
+    let old = instance(&url, folder.path(), &[]);
     leads(&old);
-    let new = instance(&url, &folder.path().join("new"), &[]);
+    let body = r#"{"cmd":"sleep 1000","instances":1,"cpus":0.01,"mem":16}"#;
+    assert_eq!(status(&old, "PUT", "/v2/apps/t", body), 201);
+    old.wait("it runs", |it| it.running("t").len() == 1);
+    let task = old.running("t")[0]["id"].clone();
+    let new = instance(&url, folder.path(), &[]);
     post(&new, "/before");
     signal(&old, "STOP");
     leads(&new);
     post(&new, "/meanwhile");
+    assert_eq!(status(&new, "PUT", "/v2/apps/t", r#"{"instances":2}"#), 200);
     signal(&old, "CONT");
     // The first answer it gives is already that of a follower.
     let app = old.try_request("GET", "/v2/apps/meanwhile", &[], b"").map_or(503, |it| it.status);
@@ -174,6 +180,8 @@ fn a_leader_that_sleeps_too_long_wakes_up_as_a_follower() {
     has(&old, &["/before", "/meanwhile"]);
     post(&old, "/after");
     has(&new, &["/after"]);
+    new.wait("the engine is handed over", |it| it.running("t").len() == 2);
+    assert!(new.running("t").iter().any(|it| it["id"] == task), "{:?}", new.running("t"));
 }
 
 #[test]
