@@ -255,7 +255,7 @@ fn failed(error: &Error, method: &Method, leader: &str) -> Came {
                 (StatusCode::BAD_GATEWAY, format!("{text} ({leader}: {why}"))
             }
         };
-        return Out::message(status, format!("{text}; nothing was changed)"));
+        return Came::Unreached(Out::message(status, format!("{text}; nothing was changed)")));
     }
     let text = format!("The leader {leader} went away before it answered{}", doubt(method));
     Came::Failed(Out::message(StatusCode::BAD_GATEWAY, text))
