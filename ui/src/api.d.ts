@@ -4690,7 +4690,7 @@ export interface operations {
             query?: {
                 /** @description file:///path: the next leader saves the state there, on its own machine, before it begins. */
                 backup?: string;
-                /** @description Not yet supported. */
+                /** @description file:///path: the next leader takes the state from there, on its own machine, before it begins. */
                 restore?: string;
             };
             header?: never;

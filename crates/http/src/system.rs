@@ -69,6 +69,10 @@ pub fn leader(http: &Http, ask: &Ask, verb: Verb) -> Out {
     if verb == Verb::Get {
         return Out::json(about::leader(&http.settings.advertised));
     }
+    if ask.query.flag("dryRun", false) {
+        let text = "dryRun cannot tell who would lead next; nothing has been done";
+        return Out::message(StatusCode::UNPROCESSABLE_ENTITY, text);
+    }
     let file = |name: &str| match ask.query.get(name) {
         None => Ok(None),
         Some(uri) => match uri.strip_prefix("file://").unwrap_or(uri) {

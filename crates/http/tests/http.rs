@@ -730,6 +730,7 @@ async fn changes_that_never_reach_the_loop() {
             r#""durationSeconds":3"#,
         ),
         ("DELETE /v2/leader?backup=s3://b/x", "", "", 422, "backup"),
+        ("DELETE /v2/leader?dryRun=true", "", "", 422, "nothing has been done"),
     ] {
         expect(&server.ask(line, headers, body).await, line, status, part);
     }
