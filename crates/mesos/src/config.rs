@@ -97,6 +97,28 @@ impl Secrets {
         Secrets(Some(Arc::new(ask)))
     }
 
+    pub fn value(data: impl Into<Vec<u8>>) -> v1::Secret {
+        v1::Secret {
+            r#type: Some(v1::SecretType::VALUE as i32),
+            reference: None,
+            value: Some(v1::SecretValue { data: data.into() }),
+        }
+    }
+
+    /// The value as a text, where there is a source of values: what a variable holds.
+    pub fn text(&self, source: &str) -> Option<Result<String, String>> {
+        let ask = self.0.as_ref()?;
+        let text = ask(source).map_err(|why| missing(source, &why)).and_then(|data| {
+            let data =
+                data.strip_suffix(b"\n").map_or(data.as_slice(), |it| it.strip_suffix(b"\r").unwrap_or(it));
+            match std::str::from_utf8(data) {
+                Ok(text) if !text.contains('\0') => Ok(text.to_owned()),
+                _ => Err(format!("the secret `{source}` is no text, as a variable must be")),
+            }
+        });
+        Some(text)
+    }
+
     pub fn info(&self, source: &str) -> Result<v1::Secret, String> {
         match &self.0 {
             None => Ok(v1::Secret {
@@ -104,15 +126,11 @@ impl Secrets {
                 reference: Some(v1::SecretReference { name: source.to_owned(), key: None }),
                 value: None,
             }),
-            Some(ask) => {
-                let data =
-                    ask(source).map_err(|why| format!("the secret `{source}` is not to be had: {why}"))?;
-                Ok(v1::Secret {
-                    r#type: Some(v1::SecretType::VALUE as i32),
-                    reference: None,
-                    value: Some(v1::SecretValue { data }),
-                })
-            }
+            Some(ask) => ask(source).map(Secrets::value).map_err(|why| missing(source, &why)),
         }
     }
+}
+
+fn missing(source: &str, why: &str) -> String {
+    format!("the secret `{source}` is not to be had: {why}")
 }

@@ -80,6 +80,7 @@ fn task_info(
         command: &it.command,
         // Who overrides the entry point names the program itself.
         image: it.image.is_some() && !it.override_entrypoint,
+        docker: false,
         env: &it.env,
         secret_env: &it.secret_env,
         fetch: &it.fetch,

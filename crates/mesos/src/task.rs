@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use marathon_mesos_v1 as v1;
-use marathon_model::app::Labels;
+use marathon_model::app::{ContainerKind, Labels};
 use marathon_model::offer::{CpuOrMemLimit, DiscoveryPort, Launch};
 use marathon_model::resources::{ANY_ROLE, Amounts, Role};
 
@@ -52,6 +52,7 @@ pub fn info(launch: &Launch, stock: &mut Stock, place: &Place<'_>) -> Result<v1:
     let program = Program {
         command: &launch.command,
         image: launch.container.as_ref().is_some_and(|it| it.docker.is_some()),
+        docker: launch.container.as_ref().is_some_and(|it| it.kind == ContainerKind::Docker),
         env: &launch.env,
         secret_env: &launch.secret_env,
         fetch: &launch.fetch,

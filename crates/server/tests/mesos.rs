@@ -123,6 +123,39 @@ fn an_app_is_deployed_scaled_rolled_and_its_tasks_killed() {
     settles(&server, &cluster, 0);
 }
 
+/// The offer constraints of our framework, as the master shows them.
+fn constraints(cluster: &Cluster) -> String {
+    let mut stream = TcpStream::connect(cluster.addresses.masters[0]).unwrap();
+    stream.write_all(b"GET /state HTTP/1.1\r\nHost: sim\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let from = answer.find('{').unwrap();
+    let state: Value = serde_json::from_str(&answer[from..=answer.rfind('}').unwrap()]).unwrap();
+    state["frameworks"][0]["offer_constraints"].to_string()
+}
+
+#[test]
+fn the_master_filters_offers_for_what_waits() {
+    let cluster = cluster_with(6, |it| it.attributes = "rack:r{2}".to_owned());
+    let flags = ["--mesos_offer_constraints", "--min_mesos_offer_constraints_update_interval", "100"];
+    let server = Server::on(&cluster.addresses.masters[0].to_string(), &flags);
+    let mut picky = app("/picky", 5, "one");
+    picky["constraints"] = json!([["rack", "LIKE", "r1"], ["hostname", "UNIQUE"]]);
+    server.change("POST", "/v2/apps", picky);
+    // Three agents are of that rack; then the master is told that they are taken.
+    server.wait("the master is told", |_| constraints(&cluster).matches("text_not_equals").count() == 3);
+    assert_eq!(real_tasks(&cluster).len(), 3);
+    assert!(constraints(&cluster).contains(r#""text_matches":{"regex":"r1"}"#), "{}", constraints(&cluster));
+    // What may run anywhere opens the role again.
+    server.change("POST", "/v2/apps", app("/any", 6, "one"));
+    server.wait("both run", |_| real_tasks(&cluster).len() == 9);
+    server.wait("the filter is back", |_| constraints(&cluster).matches("text_not_equals").count() == 3);
+    let picky = json!({ "constraints": [], "instances": 5 });
+    server.change("PUT", "/v2/apps//picky?force=true", picky);
+    server.wait("all run", |_| real_tasks(&cluster).len() == 11);
+    server.wait("no filter is left", |_| constraints(&cluster) == "{}");
+}
+
 #[test]
 fn a_deployment_of_a_thousand_survives_the_death_of_everybody() {
     let cluster = cluster(40);
