@@ -2,6 +2,7 @@
 
 mod accept;
 mod filter;
+mod future;
 mod playback;
 mod replay;
 mod script;

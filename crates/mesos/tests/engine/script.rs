@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use crate::playback::{PATIENCE, Request, config, request};
 
 /// What a master does with a request.
-enum Answer {
+pub enum Answer {
     /// This, as it is.
     Plain(&'static str),
     /// The beginning of a stream, and what it says.
@@ -24,17 +24,17 @@ enum Answer {
     Owned(String),
 }
 
-const TAKEN: Answer = Answer::Plain("HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n");
+pub const TAKEN: Answer = Answer::Plain("HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n");
 
-struct Master {
-    port: u16,
+pub struct Master {
+    pub port: u16,
     /// Every request with the call in it, in the order of their arrival.
     heard: mpsc::UnboundedReceiver<(Request, Call)>,
 }
 
 impl Master {
     /// `answer`: to the n-th SUBSCRIBE (from 0), and to every other call.
-    async fn start(answer: impl Fn(usize, &Call) -> Answer + Send + Sync + 'static) -> Master {
+    pub async fn start(answer: impl Fn(usize, &Call) -> Answer + Send + Sync + 'static) -> Master {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let port = listener.local_addr().expect("an address").port();
         let (hear, heard) = mpsc::unbounded_channel();
@@ -65,7 +65,7 @@ impl Master {
         Master { port, heard }
     }
 
-    async fn next(&mut self, kind: CallType) -> (Request, Call) {
+    pub async fn next(&mut self, kind: CallType) -> (Request, Call) {
         let found = async {
             loop {
                 let (request, call) = self.heard.recv().await.expect("the master lives");
@@ -93,7 +93,7 @@ fn written(answer: Answer) -> Vec<u8> {
     }
 }
 
-fn subscribed() -> serde_json::Value {
+pub fn subscribed() -> serde_json::Value {
     json!({"type": "SUBSCRIBED", "subscribed": {"framework_id": {"value": "F1"}, "heartbeat_interval_seconds": 15.0}})
 }
 
@@ -101,17 +101,17 @@ fn stands() -> Answer {
     Answer::Stream(vec![subscribed(), json!({"type": "HEARTBEAT"})])
 }
 
-fn usual(call: &Call) -> Answer {
+pub fn usual(call: &Call) -> Answer {
     if call.subscribe.is_some() { stands() } else { TAKEN }
 }
 
-struct Client {
-    mesos: Mesos,
+pub struct Client {
+    pub mesos: Mesos,
     told: mpsc::Receiver<EngineEvent>,
 }
 
 impl Client {
-    fn start(port: u16, change: impl FnOnce(&mut MesosConfig)) -> Client {
+    pub fn start(port: u16, change: impl FnOnce(&mut MesosConfig)) -> Client {
         let mut config = config(([127, 0, 0, 1], port).into(), Codec::Json);
         change(&mut config);
         let (sender, told) = mpsc::channel(100);
@@ -120,16 +120,16 @@ impl Client {
         Client { mesos, told }
     }
 
-    async fn next(&mut self) -> EngineEvent {
+    pub async fn next(&mut self) -> EngineEvent {
         tokio::time::timeout(PATIENCE, self.told.recv()).await.expect("in time").expect("the engine lives")
     }
 
-    async fn subscribed(&mut self) {
+    pub async fn subscribed(&mut self) {
         let event = self.next().await;
         assert!(matches!(event, EngineEvent::Subscribed { .. }), "{event:?}");
     }
 
-    async fn fate(self) -> String {
+    pub async fn fate(self) -> String {
         let mut told = self.told;
         tokio::spawn(async move { while told.recv().await.is_some() {} });
         tokio::time::timeout(PATIENCE, self.mesos.failed()).await.expect("an end").to_string()
