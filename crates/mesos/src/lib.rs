@@ -67,7 +67,8 @@ const FAREWELL: Duration = Duration::from_secs(3);
 
 /// The running engine. Dropping it ends the subscription; the tasks run on.
 pub struct Mesos {
-    inbox: mpsc::UnboundedSender<Call>,
+    /// `None`: nothing is sent any more.
+    inbox: Mutex<Option<mpsc::UnboundedSender<Call>>>,
     begin: Mutex<Option<oneshot::Sender<()>>>,
     ended: watch::Receiver<Option<Fatal>>,
     task: JoinHandle<()>,
@@ -99,7 +100,7 @@ impl Mesos {
                 fatal.closed().await;
             }
         });
-        Ok(Mesos { inbox, begin: Mutex::new(Some(begin)), ended, task })
+        Ok(Mesos { inbox: Mutex::new(Some(inbox)), begin: Mutex::new(Some(begin)), ended, task })
     }
 
     /// From now on events are told. Whoever answers them must be able to `call` by now.
@@ -113,7 +114,9 @@ impl Mesos {
     /// Never blocks. The queue needs no bound of its own: what the core asks for answers offers and updates, of which
     /// there are only as many as it took.
     pub fn call(&self, call: Call) {
-        let _ = self.inbox.send(call);
+        if let Some(inbox) = &*self.inbox.lock().unwrap_or_else(PoisonError::into_inner) {
+            let _ = inbox.send(call);
+        }
     }
 
     /// Waits for something that trying again does not help.
@@ -130,11 +133,21 @@ impl Mesos {
 
     /// Sends what was asked for and leaves. The framework stays, for as long as its failover timeout says.
     pub async fn stop(self) {
-        let Mesos { inbox, begin, ended, mut task } = self;
-        drop((inbox, begin, ended));
-        if tokio::time::timeout(FAREWELL, &mut task).await.is_err() {
-            task.abort();
+        self.finish(FAREWELL).await;
+    }
+
+    /// Sends what it was asked for until now, within so much time, and nothing after that: somebody else may lead then.
+    pub async fn finish(&self, patience: Duration) {
+        drop(self.inbox.lock().unwrap_or_else(PoisonError::into_inner).take());
+        drop(self.begin.lock().unwrap_or_else(PoisonError::into_inner).take());
+        let mut ended = self.ended.clone();
+        // The task ends once it has said everything, and its end is seen here.
+        let done = async { while !ended.borrow_and_update().is_some() && ended.changed().await.is_ok() {} };
+        // Even a timer of no time lets others run first.
+        if !patience.is_zero() {
+            let _ = tokio::time::timeout(patience, done).await;
         }
+        self.task.abort();
     }
 }
 

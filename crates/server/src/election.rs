@@ -34,6 +34,8 @@ use crate::standby::Shelf;
 
 /// After a term that could not begin, or that failed.
 const PAUSE_MIN: Duration = Duration::from_millis(500);
+/// How long what was decided before a hand-over may take to leave. What did not is found by the next leader.
+const LAST_CALLS: Duration = Duration::from_millis(200);
 const PAUSE_MAX: Duration = Duration::from_secs(16);
 /// So that the answer to `DELETE /v2/leader` gets through; the original waits as long.
 const FAREWELL: Duration = Duration::from_millis(500);
@@ -254,6 +256,8 @@ impl Election {
         let handed_over = matches!(end, End::Signal(_) | End::Abdicated);
         if !handed_over {
             shell.http.step_down(Lead::Nobody(why.clone().into()));
+            // What was decided and not sent is found again by the next leader.
+            leader.hush(Duration::ZERO).await;
         }
         let stopped = leader.end().await;
         if matches!(end, End::Abdicated)
@@ -265,6 +269,7 @@ impl Election {
         }
         // What was asked before a hand-over is answered as by a leader.
         if handed_over {
+            leader.hush(LAST_CALLS).await;
             shell.http.step_down(Lead::Nobody(why.into()));
             // Nothing is decided here any more, so the next may begin while the engine is let go. That of this machine
             // lets in one at a time.

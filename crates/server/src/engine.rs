@@ -94,6 +94,14 @@ impl Engine {
         }
     }
 
+    /// What was asked for until now may still leave within so much time, and nothing after that. Tasks of this machine
+    /// need no word to anybody else.
+    pub async fn finish(&self, patience: Duration) {
+        if let Engine::Mesos(mesos) = self {
+            mesos.finish(patience).await;
+        }
+    }
+
     pub async fn stop(self) {
         match self {
             Engine::Local(local) => local.stop().await,

@@ -8,6 +8,7 @@
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use marathon_model::offer::EngineEvent;
 use marathon_probe::Prober;
@@ -144,7 +145,14 @@ impl Leader {
         self.failed().await
     }
 
-    /// The same, and then the engine is let go.
+    /// From here on nothing is asked of the cluster, but for what is said within so much time.
+    pub async fn hush(&self, patience: Duration) {
+        if let Some(engine) = self.engine.get() {
+            engine.finish(patience).await;
+        }
+    }
+
+    /// Ends, and lets the engine go.
     pub async fn stop(mut self) -> Exit {
         let exit = self.end().await;
         let thread = self.thread;

@@ -212,6 +212,29 @@ async fn a_silent_master_is_asked_and_then_left() {
 }
 
 #[tokio::test]
+async fn nothing_is_sent_once_somebody_else_may_lead() {
+    for (patience, want) in [(PATIENCE, 1), (Duration::ZERO, 0)] {
+        let mut master = Master::start(|_, call| usual(call)).await;
+        let mut client = Client::start(master.port, |_| {});
+        client.subscribed().await;
+        master.next(CallType::SUBSCRIBE).await;
+        client.mesos.call(CoreCall::Reconcile(Vec::new()));
+        client.mesos.finish(patience).await;
+        client.mesos.call(CoreCall::Reconcile(Vec::new()));
+        // Whoever leads next is heard after everything that came from the one before.
+        Client::start(master.port, |_| {}).subscribed().await;
+        let mut between = 0;
+        while let Some((_, call)) = master.heard.recv().await {
+            match call.subscribe {
+                Some(_) => break,
+                None => between += 1,
+            }
+        }
+        assert_eq!(between, want, "within {patience:?}");
+    }
+}
+
+#[tokio::test]
 async fn the_secret_goes_with_every_request() {
     let mut master = Master::start(|_, call| usual(call)).await;
     let mut client = Client::start(master.port, |config| {
