@@ -250,6 +250,7 @@ impl Sim {
             let framework = self.frameworks[pool.framework].id.clone();
             self.audit.launched(&id, &framework, &self.agents[pool.agent].id, self.now);
         }
+        self.note_launch(&id, pool.agent, info);
         self.tell_task_added(at);
         at
     }

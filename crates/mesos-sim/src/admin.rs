@@ -37,6 +37,9 @@ impl Sim {
         let name = order["do"].as_str().ok_or("`do` names no order")?;
         let on = order["on"].as_bool().unwrap_or(true);
         let seconds = |field: &str| order[field].as_f64().and_then(|it| Duration::try_from_secs_f64(it).ok());
+        if !matches!(name, "audit" | "journal") {
+            self.note(|| json!({ "what": "order", "order": order }));
+        }
         match name {
             "kill_agent" => self.for_agents(order, Sim::kill_agent),
             "partition_agent" => self.for_agents(order, Sim::partition_agent),
@@ -84,6 +87,7 @@ impl Sim {
                 Ok(json!({}))
             }
             "audit" => Ok(self.audit_report()),
+            "journal" => Ok(self.journal_from(order["from"].as_u64().unwrap_or_default())),
             other => Err(format!("there is no order `{other}`")),
         }
     }

@@ -316,6 +316,7 @@ impl Sim {
             executor.tasks.retain(|it| *it != at);
         }
         self.audit.ended(&task, self.now);
+        self.note_forgotten(&task.id);
     }
 
     /// The master declared it lost; the agent may still have it.

@@ -47,6 +47,7 @@ impl Sim {
         self.frameworks[framework].life += 1;
         self.streams.insert(conn, framework);
         self.counters.subscriptions += 1;
+        self.note_subscription(framework);
         self.greet(conn, framework, codec);
         if is_new {
             self.tell_framework("FRAMEWORK_ADDED", framework);

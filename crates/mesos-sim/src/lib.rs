@@ -26,6 +26,7 @@ pub mod front;
 mod group;
 mod ids;
 mod inverse;
+mod journal;
 pub mod launch;
 mod masters;
 pub mod metrics;

@@ -59,7 +59,9 @@ impl Sim {
             return Answer::stream(codec, Some(stream));
         }
         let id = call.framework_id.as_ref().map(|it| it.value.clone()).unwrap_or_default();
-        let framework = match self.subscribed(request, &id, principal) {
+        let found = self.subscribed(request, &id, principal);
+        self.note_call(request, kind, &call.accept, &call.kill, found.is_ok());
+        let framework = match found {
             Ok(framework) => framework,
             Err(answer) => return answer,
         };

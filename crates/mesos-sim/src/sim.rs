@@ -114,6 +114,7 @@ pub struct Sim {
     pub(crate) plans: Index<String, Arc<Plan>>,
     pub counters: Counters,
     pub audit: Audit,
+    pub(crate) journal: crate::journal::Journal,
     /// Faults that an admin switched on.
     pub faults: crate::faults::Switches,
 }
@@ -157,6 +158,7 @@ impl Sim {
             plans: Index::default(),
             counters: Counters::default(),
             audit: Audit::default(),
+            journal: crate::journal::Journal::default(),
             faults: crate::faults::Switches::default(),
             config,
         };

@@ -41,6 +41,7 @@ impl Sim {
             self.send_head(at, true);
         }
         if ended {
+            self.note_end_of(at);
             self.group_member_ended(at);
         }
     }
@@ -183,6 +184,7 @@ impl Sim {
             }
         }
         self.audit.ended(&task, self.now);
+        self.note_forgotten(&task.id);
         let agent = task.agent;
         let completed = &mut self.frameworks[task.framework].completed;
         completed.push_back(task);

@@ -208,3 +208,29 @@ fn a_seed_is_a_history() {
     assert_eq!(first, history(7));
     assert_ne!(first, history(8));
 }
+
+#[test]
+fn the_journal_tells_who_did_what_from_when_it_is_first_read() {
+    let mut world = World::new(&["cpus:4;mem:1024"], |_| {});
+    let read = |world: &mut World, from: u64| -> Vec<String> {
+        let answer = world.sim.admin(&json!({ "do": "journal", "from": from }));
+        let told: Value = serde_json::from_slice(&answer.body).unwrap();
+        let entries = told["entries"].as_array().unwrap().clone();
+        let what = |it: &Value| it["what"].as_str().unwrap().to_owned();
+        entries
+            .iter()
+            .map(|it| format!("{} {} {}", it["n"], what(it), it["kind"].as_str().unwrap_or("-")))
+            .collect()
+    };
+    let early = world.subscribe("a", &ALL);
+    assert_eq!(read(&mut world, 0), Vec::<String>::new());
+    let offers = world.offers(early);
+    world.decline(early, &offers, 0.0);
+    let (id, _) = world.frameworks[&early].clone();
+    let refused = world.post(Some("another"), &json!({ "type": "REVIVE", "framework_id": { "value": id } }));
+    assert_eq!(refused.1.status, 400);
+    world.subscribe("b", &ALL);
+    world.sim.admin(&json!({ "do": "kill_agent", "agent": 0 }));
+    assert_eq!(read(&mut world, 0), ["0 call DECLINE", "1 call REVIVE", "2 subscribed -", "3 order -"]);
+    assert_eq!(read(&mut world, 3), ["3 order -"]);
+}

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -17,18 +17,44 @@ const START_MAX: Duration = Duration::from_secs(60);
 pub struct ZooKeeper {
     folder: PathBuf,
     port: u16,
+    place: Place,
     process: Option<Child>,
     guard: Option<Child>,
-    purpose: Purpose,
 }
 
 /// What a server is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Purpose {
+pub enum Purpose {
     /// To start soon and to be light. Tests end processes, not machines: what the kernel has is as good as on disk.
     Tests,
+    /// Light, too, but everything is on the disk before it is acknowledged.
+    Faults,
     /// As it would run in earnest: with flushes, and as fast as Java becomes.
     Measuring,
+}
+
+/// Where and how a server runs.
+#[derive(Debug, Clone)]
+pub struct Place {
+    pub address: Ipv4Addr,
+    /// A program, and its arguments, that becomes the server: `ip netns exec …`.
+    pub through: Vec<String>,
+    pub environment: Vec<(String, String)>,
+    /// The folder of its folder.
+    pub parent: PathBuf,
+    pub purpose: Purpose,
+}
+
+impl Default for Place {
+    fn default() -> Place {
+        Place {
+            address: Ipv4Addr::LOCALHOST,
+            through: Vec::new(),
+            environment: Vec::new(),
+            parent: std::env::temp_dir(),
+            purpose: Purpose::Tests,
+        }
+    }
 }
 
 /// Whether the package is there. A test without it must fail and say so.
@@ -39,7 +65,7 @@ pub fn is_installed() -> bool {
 impl ZooKeeper {
     /// One server alone, with sessions of at least 200 ms.
     pub fn start() -> ZooKeeper {
-        let mut server = ZooKeeper::prepare(&std::env::temp_dir(), Purpose::Tests, 1, &[]);
+        let mut server = ZooKeeper::prepare(Place::default(), 1, &[]);
         server.begin();
         server.await_ready();
         server
@@ -47,18 +73,21 @@ impl ZooKeeper {
 
     /// So many servers that agree by majority.
     pub fn ensemble(count: usize) -> Vec<ZooKeeper> {
-        ZooKeeper::several(&std::env::temp_dir(), Purpose::Tests, count)
+        ZooKeeper::ensemble_at(vec![Place::default(); count])
     }
 
     /// The same, to measure against: everything is flushed to files in folders in this one.
     pub fn measured_ensemble(parent: &Path, count: usize) -> Vec<ZooKeeper> {
-        ZooKeeper::several(parent, Purpose::Measuring, count)
+        let place = Place { parent: parent.to_owned(), purpose: Purpose::Measuring, ..Place::default() };
+        ZooKeeper::ensemble_at(vec![place; count])
     }
 
-    fn several(parent: &Path, purpose: Purpose, count: usize) -> Vec<ZooKeeper> {
-        let peers: Vec<(u16, u16)> = (0..count).map(|_| (free_port(), free_port())).collect();
+    /// One at each place.
+    pub fn ensemble_at(places: Vec<Place>) -> Vec<ZooKeeper> {
+        let peers: Vec<(Ipv4Addr, u16, u16)> =
+            places.iter().map(|it| (it.address, free_port(), free_port())).collect();
         let mut servers: Vec<_> =
-            (1..=count).map(|id| ZooKeeper::prepare(parent, purpose, id, &peers)).collect();
+            (1..).zip(places).map(|(id, place)| ZooKeeper::prepare(place, id, &peers)).collect();
         for server in &mut servers {
             server.begin();
         }
@@ -68,44 +97,44 @@ impl ZooKeeper {
         servers
     }
 
-    fn prepare(parent: &Path, purpose: Purpose, id: usize, peers: &[(u16, u16)]) -> ZooKeeper {
+    fn prepare(place: Place, id: usize, peers: &[(Ipv4Addr, u16, u16)]) -> ZooKeeper {
         assert!(is_installed(), "these tests need ZooKeeper: apt-get install zookeeper");
         let port = free_port();
-        let folder = parent.join(format!("marathon-zk-{}-{port}", std::process::id()));
+        let folder = place.parent.join(format!("marathon-zk-{}-{port}", std::process::id()));
         fs::create_dir_all(folder.join("data")).expect("a temporary folder");
         fs::write(folder.join("data/myid"), id.to_string()).expect("a file in it");
         let mut config = format!(
-            "tickTime=100\ninitLimit=100\nsyncLimit=50\ndataDir={}\nclientPort={port}\nclientPortAddress=127.0.0.1\n\
+            "tickTime=100\ninitLimit=100\nsyncLimit=50\ndataDir={}\nclientPort={port}\nclientPortAddress={}\n\
              maxClientCnxns=0\nadmin.enableServer=false\n4lw.commands.whitelist=*\nminSessionTimeout=200\n\
              maxSessionTimeout=60000\nfsync.warningthresholdms=60000\n",
-            folder.join("data").display()
+            folder.join("data").display(),
+            place.address
         );
-        for (at, (peer, election)) in peers.iter().enumerate() {
-            config.push_str(&format!("server.{}=127.0.0.1:{peer}:{election}\n", at + 1));
+        for (at, (address, peer, election)) in peers.iter().enumerate() {
+            config.push_str(&format!("server.{}={address}:{peer}:{election}\n", at + 1));
         }
         fs::write(folder.join("zoo.cfg"), config).expect("a file in it");
         let log = "log4j.rootLogger=WARN, OUT\nlog4j.appender.OUT=org.apache.log4j.ConsoleAppender\n\
                    log4j.appender.OUT.layout=org.apache.log4j.PatternLayout\n\
                    log4j.appender.OUT.layout.ConversionPattern=%d %p %c{1} %m%n\n";
         fs::write(folder.join("log4j.properties"), log).expect("a file in it");
-        ZooKeeper { folder, port, process: None, guard: None, purpose }
+        ZooKeeper { folder, port, place, process: None, guard: None }
     }
 
     /// Starts the process, after `stop` with the data of before. Does not wait for it.
     pub fn begin(&mut self) {
         let log = fs::File::options().create(true).append(true).open(self.folder.join("log"));
         let log = log.expect("a file in a temporary folder");
-        let flags: &[&str] = match self.purpose {
-            Purpose::Tests => &[
-                "-Xmx128m",
-                "-Xshare:auto",
-                "-XX:+UseSerialGC",
-                "-XX:TieredStopAtLevel=1",
-                "-Dzookeeper.forceSync=no",
-            ],
+        let light = ["-Xmx128m", "-Xshare:auto", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"];
+        let flags: &[&str] = match self.place.purpose {
+            Purpose::Tests => &[&light[..], &["-Dzookeeper.forceSync=no"]].concat(),
+            Purpose::Faults => &light,
             Purpose::Measuring => &["-Xmx1g"],
         };
-        let process = Command::new("java")
+        let through = self.place.through.iter().map(String::as_str).chain(["java"]).collect::<Vec<_>>();
+        let process = Command::new(through[0])
+            .args(&through[1..])
+            .envs(self.place.environment.iter().map(|(name, value)| (name, value)))
             .args(flags)
             .arg("-Djava.net.preferIPv4Stack=true")
             .arg(format!("-Dlog4j.configuration=file:{}", self.folder.join("log4j.properties").display()))
@@ -151,6 +180,10 @@ impl ZooKeeper {
         self.port
     }
 
+    pub fn address(&self) -> Ipv4Addr {
+        self.place.address
+    }
+
     pub fn pid(&self) -> Option<u32> {
         self.process.as_ref().map(Child::id)
     }
@@ -177,7 +210,7 @@ impl ZooKeeper {
 
     /// One of ZooKeeper's four-letter words.
     pub fn command(&self, word: &str) -> Option<String> {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
+        let mut stream = TcpStream::connect((self.place.address, self.port)).ok()?;
         stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
         stream.write_all(word.as_bytes()).ok()?;
         let mut answer = String::new();
@@ -195,7 +228,7 @@ impl Drop for ZooKeeper {
 
 /// The url of all of them together.
 pub fn url(servers: &[ZooKeeper], path: &str) -> String {
-    let hosts: Vec<String> = servers.iter().map(|it| format!("127.0.0.1:{}", it.port)).collect();
+    let hosts: Vec<String> = servers.iter().map(|it| format!("{}:{}", it.place.address, it.port)).collect();
     format!("zk://{}{path}", hosts.join(","))
 }
 

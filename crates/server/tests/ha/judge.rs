@@ -1,0 +1,245 @@
+//! Holds a history against the promises. Pure, so that `judge_tests.rs` can show that it notices each kind of breach.
+//!
+//! A client's app is a register with one writer. What it may hold is a set: the last acknowledged write, or what was
+//! read since, and each write of unknown outcome, which may come true once, until it is `LATE` old. A write that was
+//! refused is in no such set.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::history::{Claim, Deed, Entry, History, Moment, Op, Outcome, Rule, State, Violation, What};
+
+/// A request that nobody waits for any more is carried out within this time, or never.
+const LATE: Moment = 60.0;
+/// A launch may follow what was asked for so long ago: an ACCEPT may be stuck in a network that is cut.
+const WINDOW: Moment = 30.0;
+/// Clocks of two processes are compared.
+const MARGIN: Moment = 0.05;
+
+pub fn violations(history: &History) -> Vec<Violation> {
+    let mut found = Vec::new();
+    let registers: Vec<Register> = history.clients.iter().map(|it| Register::replay(it)).collect();
+    for (client, register) in registers.iter().enumerate() {
+        found.extend(
+            register.broken.iter().map(|it| breach(Rule::NothingIsLost, format!("client {client} {it}"))),
+        );
+    }
+    one_leader(&history.claims, &history.cluster, &mut found);
+    tasks(&registers, &history.cluster, &mut found);
+    ends(history, &mut found);
+    found
+}
+
+fn breach(rule: Rule, what: String) -> Violation {
+    Violation { rule, what }
+}
+
+/// What an app may be, over time.
+#[derive(Debug, Default)]
+struct Register {
+    /// From each moment on.
+    possible: Vec<(Moment, BTreeSet<State>)>,
+    /// When it asked for tasks to be killed.
+    kills: Vec<Moment>,
+    broken: Vec<String>,
+}
+
+impl Register {
+    fn replay(ops: &[Op]) -> Register {
+        let mut out = Register::default();
+        let mut held = BTreeSet::from([State::default()]);
+        // Writes of unknown outcome that may come true, and when they were sent.
+        let mut pending: Vec<(Moment, State)> = Vec::new();
+        out.possible.push((0.0, held.clone()));
+        for op in ops {
+            pending.retain(|(sent, _)| op.sent < sent + LATE);
+            match op.what {
+                // While it is under way both may be the case.
+                What::Write(state, outcome) => {
+                    if outcome != Outcome::Refused {
+                        out.may_be(op.sent, held.iter().copied().chain([state]), &pending);
+                    }
+                    match outcome {
+                        Outcome::Done => held = BTreeSet::from([state]),
+                        Outcome::Refused => {}
+                        Outcome::Unknown => pending.push((op.sent, state)),
+                    }
+                }
+                What::Kill => out.kills.push(op.sent),
+                What::Read(state) if held.contains(&state) => held = BTreeSet::from([state]),
+                What::Read(state) => match pending.iter().position(|(_, it)| *it == state) {
+                    Some(at) => {
+                        pending.remove(at);
+                        held = BTreeSet::from([state]);
+                    }
+                    None => out.broken.push(format!(
+                        "read {state:?} at {:.3} s, which can only be one of {held:?}, or pending {pending:?}",
+                        op.sent
+                    )),
+                },
+            }
+            out.may_be(op.told, held.iter().copied(), &pending);
+        }
+        out
+    }
+
+    fn may_be(&mut self, at: Moment, held: impl Iterator<Item = State>, pending: &[(Moment, State)]) {
+        let now: BTreeSet<State> = held.chain(pending.iter().map(|(_, it)| *it)).collect();
+        if self.possible.last().is_none_or(|(_, last)| *last != now) {
+            self.possible.push((at, now));
+        }
+    }
+
+    /// Nobody asked for another number of tasks, or for their end, for so long that nothing of it is under way.
+    fn is_quiet(&self, at: Moment, asked: &BTreeSet<State>) -> bool {
+        let numbers: BTreeSet<u64> = asked.iter().map(|it| it.instances).collect();
+        numbers.len() == 1 && !self.kills.iter().any(|it| (at - LATE..at).contains(it))
+    }
+
+    /// All that it may have been at some time of a stretch.
+    fn within(&self, from: Moment, to: Moment) -> BTreeSet<State> {
+        let end = self.possible.partition_point(|(at, _)| *at <= to);
+        let begin = self.possible.partition_point(|(at, _)| *at <= from).saturating_sub(1);
+        self.possible[begin.min(end)..end].iter().flat_map(|(_, it)| it.iter().copied()).collect()
+    }
+}
+
+struct Stream<'a> {
+    by: usize,
+    framework: &'a str,
+    name: &'a str,
+    first: Moment,
+    /// The last moment after which it certainly sent something. A call that arrives may have been under way for long.
+    last: Moment,
+    acts: bool,
+}
+
+/// Each stream of calls belongs to one term. The next one ends it, and while it lasts nobody else says that he leads.
+fn one_leader(claims: &[Claim], cluster: &[Entry], found: &mut Vec<Violation>) {
+    let mut streams: Vec<Stream> = Vec::new();
+    for entry in cluster {
+        match &entry.deed {
+            Deed::Subscribed { framework, by, stream } => {
+                let (first, last, acts) = (entry.at, entry.at, false);
+                streams.push(Stream { by: *by, framework, name: stream, first, last, acts });
+            }
+            Deed::Call { kind, stream, taken: true, since, .. } => {
+                match streams.iter().rposition(|it| it.name == stream) {
+                    Some(at) if at + 1 == streams.len() => {
+                        streams[at].last = streams[at].last.max(since.unwrap_or(0.0));
+                        streams[at].acts = true;
+                    }
+                    Some(at) => {
+                        let (old, new) = (streams[at].by, streams[streams.len() - 1].by);
+                        let what = format!(
+                            "{kind} of instance {old} was carried out at {:.3} s after instance {new} had subscribed",
+                            entry.at
+                        );
+                        found.push(breach(Rule::OneLeader, what));
+                    }
+                    None => found.push(breach(Rule::OneLeader, format!("{kind} came on a stream of nobody"))),
+                }
+            }
+            _ => {}
+        }
+    }
+    // One that is over before its id was stored was registered and did nothing.
+    let frameworks: BTreeSet<&str> = streams.iter().filter(|it| it.acts).map(|it| it.framework).collect();
+    if frameworks.len() > 1 {
+        found.push(breach(Rule::OneLeader, format!("several frameworks acted: {frameworks:?}")));
+    }
+    for claim in claims {
+        let acting = streams.iter().find(|it| {
+            it.by != claim.instance && it.first + MARGIN < claim.sent && claim.told < it.last - MARGIN
+        });
+        if let Some(it) = acting {
+            let what = format!(
+                "instance {} said at {:.3} s that it leads, while instance {} acted from {:.3} to {:.3} s",
+                claim.instance, claim.sent, it.by, it.first, it.last
+            );
+            found.push(breach(Rule::OneLeader, what));
+        }
+    }
+}
+
+struct Live {
+    client: usize,
+    agent: u64,
+    /// Its agent was away: Marathon may have replaced it.
+    excused: bool,
+    /// Mesos was asked to end it.
+    dying: bool,
+}
+
+fn tasks(registers: &[Register], cluster: &[Entry], found: &mut Vec<Violation>) {
+    let mut launched: BTreeSet<&str> = BTreeSet::new();
+    let mut live: BTreeMap<&str, Live> = BTreeMap::new();
+    let mut away: BTreeSet<u64> = BTreeSet::new();
+    for entry in cluster {
+        match &entry.deed {
+            Deed::AgentAway(agent) => {
+                away.insert(*agent);
+                live.values_mut().filter(|it| it.agent == *agent).for_each(|it| it.excused = true);
+            }
+            Deed::AgentBack(agent) => drop(away.remove(agent)),
+            Deed::Ended { task } => drop(live.remove(task.as_str())),
+            Deed::Launched { task, agent, client, label } => {
+                if !launched.insert(task) {
+                    found.push(breach(Rule::NothingIsLaunchedTwice, format!("{task} at {:.3} s", entry.at)));
+                }
+                live.insert(
+                    task,
+                    Live { client: *client, agent: *agent, excused: away.contains(agent), dying: false },
+                );
+                let Some(register) = registers.get(*client) else { continue };
+                let asked = register.within(entry.at - WINDOW, entry.at + MARGIN);
+                if !asked.iter().any(|it| it.label == *label) {
+                    let what = format!(
+                        "{task} with label {label} at {:.3} s; only {asked:?} was asked for",
+                        entry.at
+                    );
+                    found.push(breach(Rule::OnlyWhatWasAsked, what));
+                }
+                let most = asked.iter().map(|it| ceiling(it.instances)).max().unwrap_or(0);
+                // An upgrade counts those that are on their way out; a change of the number does not.
+                let strict = register.is_quiet(entry.at, &asked);
+                let counts = |it: &&Live| it.client == *client && !it.excused && (strict || !it.dying);
+                let count = live.values().filter(counts).count() as u64;
+                if most < count {
+                    let what = format!("{task} at {:.3} s is number {count} of at most {most}", entry.at);
+                    found.push(breach(Rule::NoMoreThanAllowed, what));
+                }
+            }
+            Deed::Call { kills: Some(task), taken: true, .. } => {
+                live.entry(task).and_modify(|it| it.dying = true);
+            }
+            Deed::Subscribed { .. } | Deed::Call { .. } => {}
+        }
+    }
+}
+
+/// The clients' apps have `maximumOverCapacity` 0.5; a single instance may have a successor beside it.
+fn ceiling(instances: u64) -> u64 {
+    instances + instances.div_ceil(2)
+}
+
+/// What is not as it should be once faults have ended. Nothing: it has settled.
+pub fn ends(history: &History, found: &mut Vec<Violation>) {
+    for (client, end) in history.ends.iter().enumerate() {
+        let mut wrong = Vec::new();
+        if let Some(told) = end.told.iter().find(|it| **it != Some(end.wanted)) {
+            wrong.push(format!("an instance tells {told:?}"));
+        }
+        let (told, real): (BTreeSet<_>, BTreeSet<_>) =
+            (end.told_tasks.iter().collect(), end.real_tasks.iter().collect());
+        if told != real || told.len() as u64 != end.wanted.instances {
+            wrong.push(format!("told are {told:?}; there are {real:?}"));
+        }
+        if end.deployments > 0 {
+            wrong.push(format!("{} deployments", end.deployments));
+        }
+        if !wrong.is_empty() {
+            let what = format!("client {client} asked for {:?}: {}", end.wanted, wrong.join("; "));
+            found.push(breach(Rule::EverythingSettles, what));
+        }
+    }
+}
