@@ -15,7 +15,7 @@ use marathon_model::instance::{Condition, Goal, Health, Instance};
 use marathon_model::notice::What;
 use marathon_model::offer::{TaskState, TaskStatus};
 use marathon_model::time::{Tick, Timestamp};
-use marathon_model::view::Readiness;
+use marathon_model::view::{App, Readiness};
 
 use crate::Core;
 use crate::schedule::Place;
@@ -51,19 +51,17 @@ impl Core {
         self.begin_readiness(&it, &spec);
     }
 
-    /// The same for one that was running before the server was.
-    pub(crate) fn resume_checks(&mut self, id: &InstanceId) {
-        let Some(it) = self.world.instance(id).cloned() else { return };
-        let Some(spec) = self.spec_of(&it) else { return };
-        self.set_health_timers(&it, &spec, Place::resumed);
-        self.begin_readiness(&it, &spec);
+    /// The same for one that was running before the server was, but its timers are handed back, to be set with
+    /// those of all others.
+    pub(crate) fn resume_checks(&mut self, it: &Instance, app: &App) -> Vec<(Timer, Tick)> {
+        let Some(spec) = app.version(it.version).or(app.spec.as_ref()) else { return Vec::new() };
+        self.begin_readiness(it, spec);
+        health_timers(self.world.now.tick, it, spec, Place::resumed).collect()
     }
 
     fn set_health_timers(&mut self, it: &Instance, spec: &AppSpec, due: impl Fn(&Place, Tick, bool) -> Tick) {
-        for (at, check) in (0..).zip(&spec.health_checks).filter(|(_, check)| !check.by_engine()) {
-            let known = it.health.get(at as usize).is_some_and(|it| it.alive().is_some());
-            let due = due(&Place::new(&it.id, at, check.interval), self.world.now.tick, known);
-            self.world.timers.set(Timer::Health(it.id.clone(), at), due);
+        for (timer, due) in health_timers(self.world.now.tick, it, spec, due) {
+            self.world.timers.set(timer, due);
         }
     }
 
@@ -332,6 +330,20 @@ impl Core {
             self.world.publish(what);
         }
     }
+}
+
+fn health_timers(
+    now: Tick,
+    it: &Instance,
+    spec: &AppSpec,
+    due: impl Fn(&Place, Tick, bool) -> Tick,
+) -> impl Iterator<Item = (Timer, Tick)> {
+    let checks = (0..).zip(&spec.health_checks).filter(|(_, check)| !check.by_engine());
+    checks.map(move |(at, check)| {
+        let known = it.health.get(at as usize).is_some_and(|it| it.alive().is_some());
+        let due = due(&Place::new(&it.id, at, check.interval), now, known);
+        (Timer::Health(it.id.clone(), at), due)
+    })
 }
 
 fn succeed(health: &mut Health, now: Timestamp) {

@@ -8,8 +8,8 @@ use marathon_model::app::AppSpec;
 use marathon_model::callback::Subscriber;
 use marathon_model::group::Group;
 use marathon_model::id::{GroupId, SpecId};
-use marathon_model::instance::Condition;
-use marathon_model::time::{Now, Timestamp};
+use marathon_model::instance::{Condition, Instance};
+use marathon_model::time::{Now, Tick, Timestamp};
 use marathon_model::write::Write;
 
 use crate::Core;
@@ -45,6 +45,7 @@ impl Core {
         self.watch_deadlines();
         let ids: Vec<SpecId> = self.world.view.apps.keys().cloned().collect();
         let now = self.world.now;
+        let mut checks: Vec<(Timer, Tick)> = Vec::new();
         for id in ids {
             let Some(app) = self.world.app(&id).cloned() else { continue };
             if let Some(delay) = app.delay {
@@ -73,7 +74,7 @@ impl Core {
                         self.world.timers.set(Timer::Launch(it.id.clone()), at);
                     }
                     Condition::Unreachable | Condition::UnreachableInactive => self.set_unreachable_timer(it),
-                    Condition::Running => self.resume_checks(&it.id),
+                    Condition::Running => checks.extend(self.resume_checks(it, &app)),
                     Condition::Killing => {
                         // Why it was killed is not stored. Too many that count only make the next one wait.
                         if it.healthy() == Some(false) {
@@ -87,6 +88,7 @@ impl Core {
             }
             self.world.touch(&id);
         }
+        self.world.timers.set_all(checks);
     }
 }
 
@@ -136,11 +138,15 @@ fn load(world: &mut World, saved: Vec<Write>) {
     world.view.root_version = roots.last().copied().unwrap_or_default();
     world.view.root_versions = roots.into_iter().collect();
     let (mut deployments, mut progress, mut failed) = (Vec::new(), BTreeMap::new(), Vec::new());
+    // Those of one app mostly come one after the other, and the app is then looked up once.
+    let mut together: Vec<Arc<Instance>> = Vec::new();
     for write in rest {
         match write {
             Write::Instance(instance) => {
-                let app = world.app_mut(&instance.id.spec);
-                app.instances.insert(instance.id.uuid, instance);
+                if together.last().is_some_and(|it| it.id.spec != instance.id.spec) {
+                    load_instances(world, &mut together);
+                }
+                together.push(instance);
             }
             Write::Deployment(deployment) => deployments.push(deployment),
             Write::Progress(it) => drop(progress.insert(it.deployment, it)),
@@ -155,6 +161,7 @@ fn load(world: &mut World, saved: Vec<Write>) {
             _ => {}
         }
     }
+    load_instances(world, &mut together);
     for mut deployment in deployments {
         if let Some(progress) = progress.remove(&deployment.id) {
             Arc::make_mut(&mut deployment).resume(progress);
@@ -173,4 +180,10 @@ fn load(world: &mut World, saved: Vec<Write>) {
     for id in ids {
         world.reindex(&id);
     }
+}
+
+/// Of one app, all of them.
+fn load_instances(world: &mut World, together: &mut Vec<Arc<Instance>>) {
+    let Some(id) = together.first().map(|it| it.id.spec.clone()) else { return };
+    world.app_mut(&id).instances.extend(together.drain(..).map(|it| (it.id.uuid, it)));
 }

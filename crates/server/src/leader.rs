@@ -7,7 +7,6 @@
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use marathon_model::offer::EngineEvent;
@@ -46,7 +45,8 @@ pub struct Leader {
     loop_end: oneshot::Receiver<Exit>,
     /// How the loop ended, once it has.
     ended: Option<Exit>,
-    thread: JoinHandle<()>,
+    /// Nothing of the loop is left. Not a thread to join: those that could wait for it may all be looking up hosts.
+    dropped: oneshot::Receiver<()>,
 }
 
 impl Leader {
@@ -74,6 +74,7 @@ impl Leader {
             stop: loop_stopped,
         };
         let (loop_ended, loop_end) = oneshot::channel::<Exit>();
+        let (all_dropped, dropped) = oneshot::channel();
         let mut term = Term::new(core, store, shell.clock, outside);
         term.begin(first).map_err(|error| failure(&error))?;
         let thread = std::thread::Builder::new().name("loop".to_owned()).spawn(move || {
@@ -90,9 +91,10 @@ impl Leader {
             };
             // Others need not wait until a large state is dropped.
             let _ = loop_ended.send(exit);
+            drop(term);
+            let _ = all_dropped.send(());
         });
-        let thread = thread
-            .map_err(|error| Failure::Passing(format!("cannot start the thread that decides: {error}")))?;
+        thread.map_err(|error| Failure::Passing(format!("cannot start the thread that decides: {error}")))?;
         shell.http.set_ready();
         Ok(Leader {
             engine,
@@ -100,7 +102,7 @@ impl Leader {
             stop_loop: Some(stop_loop),
             loop_end,
             ended: None,
-            thread,
+            dropped,
         })
     }
 
@@ -155,8 +157,7 @@ impl Leader {
     /// Ends, and lets the engine go.
     pub async fn stop(mut self) -> Exit {
         let exit = self.end().await;
-        let thread = self.thread;
-        let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+        let _ = self.dropped.await;
         if let Some(engine) = Arc::into_inner(self.engine).and_then(OnceLock::into_inner) {
             engine.stop().await;
         }

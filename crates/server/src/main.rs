@@ -119,7 +119,12 @@ fn run(mut config: Config) -> Exit {
         .enable_all()
         .build();
     match runtime {
-        Ok(runtime) => runtime.block_on(serve(config, clock, levels, listener)),
+        Ok(runtime) => {
+            let exit = runtime.block_on(serve(config, clock, levels, listener));
+            // What is still being looked up or read is of no use to anybody.
+            runtime.shutdown_background();
+            exit
+        }
         Err(error) => {
             tracing::error!("cannot start threads: {error}");
             Exit::Uncaught

