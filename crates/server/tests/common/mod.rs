@@ -325,5 +325,25 @@ impl Drop for Server {
         }
         let _ = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
         let _ = self.child.wait();
+        // Without tasks it ends with its server, unless that was killed and then came back as a follower, which has
+        // no use for it.
+        for keeper in self.keepers() {
+            let _ = Command::new("kill").args(["-KILL", &keeper.to_string()]).stderr(Stdio::null()).status();
+        }
+    }
+}
+
+impl Server {
+    /// Keepers of this folder.
+    fn keepers(&self) -> Vec<u32> {
+        let folder = self.dir.join("data/local/keeper").display().to_string();
+        let processes = std::fs::read_dir("/proc").unwrap().flatten();
+        let pids = processes.filter_map(|it| it.file_name().to_string_lossy().parse().ok());
+        pids.filter(|pid: &u32| {
+            let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            let mut words = line.split(|it| *it == 0);
+            words.nth(1) == Some(b"keeper") && words.any(|it| it == folder.as_bytes())
+        })
+        .collect()
     }
 }
