@@ -1,15 +1,16 @@
 //! Files of tasks over real connections and on a real disk; only the engine behind the server is made up.
 #![allow(clippy::unwrap_used)]
 
+mod common;
+
 use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use imbl::{OrdMap, Vector};
-use marathon_api::about::InfoConfig;
 use marathon_files::{Answer as Told, Ask, FilePath, Files, Folder, Listing, Piece, Refused, Target, Whole};
-use marathon_http::{Asker, EventHub, Http, Logging, Refused as Busy, Settings, serve};
+use marathon_http::{Asker, EventHub, Http, Logging, Refused as Busy, serve};
 use marathon_model::app::AppSpec;
 use marathon_model::id::{AgentId, InstanceId, PathId, TaskId};
 use marathon_model::instance::{Agent, Condition, Goal, Instance, Task};
@@ -131,28 +132,10 @@ async fn start(has_files: bool) -> Server {
     let dir = tempfile::tempdir().unwrap();
     fs::create_dir(dir.path().join("conf")).unwrap();
     fs::write(dir.path().join("stdout"), "hello\n").unwrap();
-    let settings = Settings {
-        advertised: "box:8080".into(),
-        credentials: None,
-        realm: "Mesosphere".into(),
-        concurrent_requests_max: None,
-        compression: true,
-        origins: None,
-        proxy: marathon_http::proxy::Limits {
-            connect: Duration::from_secs(5),
-            read: Duration::from_secs(10),
-            at_once: 64,
-        },
-        metrics_prefix: "marathon".into(),
-        prometheus: true,
-        config: Vec::new(),
-        info: InfoConfig::default(),
-        grace: Duration::from_secs(5),
-    };
     let views = Arc::new(ArcSwap::from_pointee(view(Condition::Running)));
     let asker = Asker::new(|_, _| Err(Busy::Full));
     let hub = Arc::new(EventHub::new(10, 1));
-    let http = Arc::new(Http::new(views, asker, hub, settings, Box::new(Levels), Box::new(|| ())));
+    let http = Arc::new(Http::new(views, asker, hub, common::settings(), Box::new(Levels), Box::new(|| ())));
     if has_files {
         http.files.set(Arc::new(OneFolder(Folder::new(dir.path().to_owned(), &[], None))));
     }

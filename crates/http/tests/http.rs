@@ -1,6 +1,8 @@
 //! Real connections, raw bytes; only the loop behind the server is made up.
 #![allow(clippy::unwrap_used)]
 
+mod common;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::io::Read;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,8 +10,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use common::settings;
 use imbl::{OrdMap, Vector};
-use marathon_api::about::InfoConfig;
 use marathon_http::hub::notice;
 use marathon_http::{Asker, EventHub, Http, Logging, Refused, Settings, serve};
 use marathon_model::app::AppSpec;
@@ -177,27 +179,6 @@ fn view(apps: usize) -> View {
     // The pod lies among the apps and must be seen by none who asks for apps.
     view.apps = (0..apps).map(|n| app(&format!("/app-{n}"))).chain([pod()]).collect();
     view
-}
-
-fn settings() -> Settings {
-    Settings {
-        advertised: "box:8080".into(),
-        credentials: None,
-        realm: "Mesosphere".into(),
-        concurrent_requests_max: None,
-        compression: true,
-        origins: None,
-        proxy: marathon_http::proxy::Limits {
-            connect: Duration::from_secs(5),
-            read: Duration::from_secs(10),
-            at_once: 64,
-        },
-        metrics_prefix: "marathon".into(),
-        prometheus: true,
-        config: vec![("http_port".into(), Some("8080".into())), ("zk".into(), None)],
-        info: InfoConfig::default(),
-        grace: Duration::from_secs(5),
-    }
 }
 
 async fn start_with(settings: Settings, apps: usize, outstanding: usize) -> Server {

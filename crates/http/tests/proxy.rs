@@ -1,12 +1,13 @@
 //! Followers: two real servers one behind the other, and leaders that misbehave byte by byte.
 #![allow(clippy::unwrap_used)]
 
+mod common;
+
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use marathon_api::about::InfoConfig;
 use marathon_http::hub::notice;
 use marathon_http::proxy::Limits;
 use marathon_http::{Asker, EventHub, Http, Lead, Logging, Refused, Settings, serve};
@@ -54,15 +55,8 @@ async fn start(lead: impl FnOnce(SocketAddr) -> Lead, limits: Limits, password: 
         advertised: address.to_string(),
         credentials: password.map(|it| ("ann".to_owned(), it.to_owned())),
         realm: "Marathon".into(),
-        concurrent_requests_max: None,
-        compression: true,
-        origins: None,
         proxy: limits,
-        metrics_prefix: "marathon".into(),
-        prometheus: true,
-        config: Vec::new(),
-        info: InfoConfig::default(),
-        grace: Duration::from_secs(5),
+        ..common::settings()
     };
     let views = Arc::new(ArcSwap::from_pointee(View::default()));
     let hub = Arc::new(EventHub::new(100, 1));
