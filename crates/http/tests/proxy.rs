@@ -133,7 +133,7 @@ async fn a_follower_answers_as_its_leader() {
         ("POST /v2/apps", "Content-Type: application/json", "{"),
         ("POST /v2/apps", "Content-Type: text/plain", "{}"),
         ("DELETE /v2/queue/app/delay", "", ""),
-        ("PUT /v2/apps/a?force=yes", "Content-Type: application/json", "{}"),
+        ("PUT /v2/apps/a?dryRun=yes", "Content-Type: application/json", "{}"),
         ("PATCH /metrics", "", ""),
         ("GET /nowhere", "", ""),
     ] {

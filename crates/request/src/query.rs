@@ -1,4 +1,5 @@
-//! Query strings. Keys that are not known are ignored; a switch must say clearly what it means.
+//! Query strings. Keys that are not known are ignored; a switch that would change more when it is off must say
+//! clearly what it means.
 
 /// The parameters of one request, decoded, in their order.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -33,19 +34,19 @@ impl Query {
         self.0.iter().map(|(name, _)| name.as_str())
     }
 
-    /// A switch: `true` in any case is true (Python clients send `True`), absent is `default`. Whether it is
-    /// one of both at all, `unclear_switch` tells.
+    /// A switch: `true` in any case is true (Python clients send `True`), absent is `default`, and all else is
+    /// false, as in the original. Where that would do harm, `unclear_switch` tells.
     pub fn flag(&self, key: &str, default: bool) -> bool {
         self.get(key).map_or(default, |it| it.eq_ignore_ascii_case("true"))
     }
 }
 
-/// The switches of the API.
-const SWITCHES: [&str; 6] = ["dryRun", "force", "partialUpdate", "scale", "wipe", "ids"];
+/// The switches that keep something from happening: taken for false, `dryRun=yes` would change the cluster, and
+/// `partialUpdate=1` would replace an app. To leave out `force` or `wipe` is the careful side.
+const SWITCHES: [&str; 2] = ["dryRun", "partialUpdate"];
 
 impl Query {
-    /// The first switch that is neither true nor false, with its value. The original took everything but `true`
-    /// for false: `dryRun=yes` would change the cluster.
+    /// The first of those that is neither true nor false, with its value.
     pub fn unclear_switch(&self) -> Option<(&str, &str)> {
         let clear = |text: &str| text.eq_ignore_ascii_case("true") || text.eq_ignore_ascii_case("false");
         let all = self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()));

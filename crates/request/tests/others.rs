@@ -179,7 +179,9 @@ fn queries_are_never_wrong() {
         |text: &str| Query::parse(text).unclear_switch().map(|(name, value)| format!("{name} {value}"));
     assert_eq!(unclear("force=TRUE&scale=false&x=1"), None);
     assert_eq!(unclear("force=true&dryRun=yes").as_deref(), Some("dryRun yes"));
-    assert_eq!(unclear("wipe").as_deref(), Some("wipe "));
+    assert_eq!(unclear("partialUpdate").as_deref(), Some("partialUpdate "));
+    assert_eq!(unclear("force=1&scale=0&wipe"), None);
+    assert!(!Query::parse("force=1").flag("force", true));
     assert!(query.flag("force", false) && !query.flag("x", true) && query.flag("absent", true));
     assert_eq!(query.all("embed").collect::<Vec<_>>(), ["apps.tasks", "apps.counts"]);
     let get = |key: &str| query.get(key);
