@@ -71,15 +71,6 @@ impl<K: Keep + Default> Standby<K> {
         Standby { root: root(path), kept: K::default(), at: None }
     }
 
-    /// Whether there is anything to go on from.
-    pub fn is_warm(&self) -> bool {
-        self.at.is_some()
-    }
-
-    pub fn kept(&self) -> &K {
-        &self.kept
-    }
-
     /// The number of the next commit, once something was read.
     pub fn next(&self) -> Option<u64> {
         self.at.as_ref().map(|it| it.next)
