@@ -162,8 +162,10 @@ fn write(port: u16, stop: &AtomicBool, two: &AtomicBool) -> Seen {
             break;
         }
         thread::sleep(PAUSE);
-        // No instances: nothing is to start, so all there is to do is to decide and to store.
-        let body = format!(r#"{{"cmd":"true","instances":0,"labels":{{"change":"{number}"}}}}"#);
+        // No instances and no ports, which are all taken: all there is to do is to decide and to store.
+        let body = format!(
+            r#"{{"cmd":"true","instances":0,"portDefinitions":[],"labels":{{"change":"{number}"}}}}"#
+        );
         let path = format!("/v2/apps//written/through-{port}?force=true");
         let mut client = match connection.take().map_or_else(|| Client::connect(port), Ok) {
             Ok(client) => client,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::cpu::{pair, pin};
 use crate::ensemble::ZooKeepers;
 use crate::load::{Load, Measured};
 use crate::report::{Bound, Report, number};
@@ -20,16 +21,20 @@ const APP: &str = r#"{"id":"/x","cmd":"exec ./bin/service --listen $PORT0","cpus
 pub fn run(place: &Place) -> Outcome<Report> {
     let zookeepers = ZooKeepers::start(place)?;
     let url = zookeepers.url("/marathon");
-    let member = || -> Outcome<Server> {
+    // Each instance has a processor, as each would have a machine; the load shares that of the one which is not asked.
+    let pair = pair()?;
+    let (first, second) = (pair.map(|it| it.server), pair.map(|it| it.load));
+    let member = |cpu: Option<usize>| -> Outcome<Server> {
+        let _pinned = pin(cpu)?;
         let server =
             Server::member(place, procs::folder(&place.tmp, "member-")?, free_port()?, "local", &url)?;
         server.await_ping()?;
         Ok(server)
     };
-    let leader = member()?;
+    let leader = member(first)?;
     leader.await_leading(LIMIT)?;
     leader.await_engine()?;
-    let follower = member()?;
+    let follower = member(second)?;
     let follows =
         || follower.client().is_ok_and(|mut it| it.get("/v2/apps").is_ok_and(|answer| answer.status == 200));
     procs::wait_for("the follower", LIMIT, Duration::from_millis(20), follows)?;
@@ -39,8 +44,8 @@ pub fn run(place: &Place) -> Outcome<Report> {
         client.want("PUT", &path(number), Some(&body(0)))?;
     }
     let get = |_: usize, _: u64, into: &mut Vec<u8>| into.extend(web::request("GET", "/v2/apps//x", None));
-    let reads = compare(&leader, &follower, CONNECTIONS, |_| Box::new(get))?;
-    let writes = compare(&leader, &follower, WRITERS, |round| {
+    let reads = compare((&leader, first), (&follower, second), CONNECTIONS, |_| Box::new(get))?;
+    let writes = compare((&leader, first), (&follower, second), WRITERS, |round| {
         Box::new(move |number: usize, n: u64, into: &mut Vec<u8>| {
             let change = round * 1_000_000 + n + 1;
             into.extend(web::request("PUT", &path(number), Some(&body(change))));
@@ -113,16 +118,19 @@ impl Comparison {
 type Request = Box<dyn Fn(usize, u64, &mut Vec<u8>)>;
 
 fn compare(
-    leader: &Server,
-    follower: &Server,
+    (leader, first): (&Server, Option<usize>),
+    (follower, second): (&Server, Option<usize>),
     connections: usize,
     request: impl Fn(u64) -> Request,
 ) -> Outcome<Comparison> {
     let mut found = Comparison { leader: Side::default(), follower: Side::default() };
     for round in 0..ROUNDS {
-        for (at, (asked, side)) in
-            [(leader, &mut found.leader), (follower, &mut found.follower)].into_iter().enumerate()
+        for (at, (asked, cpu, side)) in
+            [(leader, second, &mut found.leader), (follower, first, &mut found.follower)]
+                .into_iter()
+                .enumerate()
         {
+            let _pinned = pin(cpu)?;
             let request = request((round * 2 + at) as u64 + 1);
             let load = Load {
                 port: asked.port,
