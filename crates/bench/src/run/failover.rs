@@ -173,7 +173,10 @@ fn write(port: u16, stop: &AtomicBool, two: &AtomicBool) -> Seen {
         };
         match client.send("PUT", &path, Some(&body)) {
             Ok(answer) if (200..300).contains(&answer.status) => {
-                let leader = answer.header("X-Marathon-Leader").unwrap_or_default().to_owned();
+                // A leader that is stepping down still acknowledges, but no longer says who leads.
+                let before = || seen.good.last().map(|it| it.1.clone());
+                let leader = answer.header("X-Marathon-Leader").map(str::to_owned).or_else(before);
+                let leader = leader.unwrap_or_default();
                 if seen.good.first().is_some_and(|it| it.1 != leader) {
                     two.store(true, Ordering::Relaxed);
                 }
