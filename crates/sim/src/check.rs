@@ -141,7 +141,7 @@ impl Checks {
         self.promises.forget(store);
         let calls =
             || acts.iter().filter_map(|it| if let Act::Engine(call) = it { Some(call) } else { None });
-        let launches: Vec<&Launch> = calls()
+        let mut launches: Vec<&Launch> = calls()
             .filter_map(|it| {
                 if let Call::Accept { operations, .. } = it {
                     Some(Operation::launches(operations))
@@ -162,6 +162,16 @@ impl Checks {
         for spec in launches.iter().map(|it| &it.spec).collect::<BTreeSet<_>>() {
             ceiling_is_kept(store, spec)?;
         }
+        // Offers of a batch take turns, so calls are not in the order in which places were taken; writes are.
+        let mut taken: BTreeMap<&TaskId, usize> = BTreeMap::new();
+        for (at, write) in writes.iter().enumerate() {
+            if let Write::Instance(it) = write
+                && let Some(task) = &it.task
+            {
+                taken.entry(&task.id).or_insert(at);
+            }
+        }
+        launches.sort_by_key(|it| taken.get(&it.task));
         placement::constraints_hold(store, self.home.as_deref(), &launches)?;
         promise::acknowledged_is_stored(store, acts)?;
         for call in calls() {
