@@ -163,7 +163,7 @@ fn absent_keeps_and_present_replaces() {
             "executorResources":{"cpus":0.2},"resourceLimits":{"cpus":"unlimited"},"dependencies":["b","../c"],
             "upgradeStrategy":{"minimumHealthCapacity":0.3,"maximumOverCapacity":0.4}}"#,
     );
-    assert_eq!(current.dependencies.iter().map(ToString::to_string).collect::<Vec<_>>(), ["/g/b", "/c"]);
+    assert_eq!(current.dependencies.iter().map(ToString::to_string).collect::<Vec<_>>(), ["/b", "/c"]);
     current.version = Timestamp(7);
     current.last_scaling_at = Timestamp(8);
     current.last_config_change_at = Timestamp(9);
