@@ -86,6 +86,16 @@ struct Answer {
 
 /// One request by an ordinary client. Headers are separated by `|`.
 async fn ask(address: SocketAddr, line: &str, headers: &str, body: &str) -> Answer {
+    try_ask(address, line, headers, body).await.unwrap()
+}
+
+/// An error is a connection that ended without an answer.
+async fn try_ask(
+    address: SocketAddr,
+    line: &str,
+    headers: &str,
+    body: &str,
+) -> Result<Answer, reqwest::Error> {
     let (method, path) = line.split_once(' ').unwrap();
     let _ = rustls::crypto::ring::default_provider().install_default();
     let redirects = reqwest::redirect::Policy::none();
@@ -97,7 +107,7 @@ async fn ask(address: SocketAddr, line: &str, headers: &str, body: &str) -> Answ
     if !body.is_empty() {
         request = request.body(body.to_owned());
     }
-    let response = tokio::time::timeout(PATIENCE, request.send()).await.expect("an answer").unwrap();
+    let response = tokio::time::timeout(PATIENCE, request.send()).await.expect("an end")?;
     let status = response.status().as_u16();
     let headers = response
         .headers()
@@ -105,7 +115,7 @@ async fn ask(address: SocketAddr, line: &str, headers: &str, body: &str) -> Answ
         .map(|(name, value)| format!("{name}: {}\n", value.to_str().unwrap().to_lowercase()))
         .collect();
     let body = response.text().await.map_err(|error| error.to_string());
-    Answer { status, headers, body }
+    Ok(Answer { status, headers, body })
 }
 
 impl Answer {
@@ -257,7 +267,8 @@ async fn honest_about_a_leader_that_fails() {
     }
 }
 
-/// Half an answer must not look like a whole one.
+/// Half an answer must not look like a whole one. When all of it and the end come at once, hyper ends the
+/// client's connection before it has written the head, which is as plain to the client.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broken_answer_stays_broken() {
     for answer in [
@@ -265,8 +276,10 @@ async fn a_broken_answer_stays_broken() {
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n",
     ] {
         let (address, _) = raw(answer).await;
-        let passed = ask(follower(address).await.address, "GET /v2/apps", "", "").await;
-        assert!(passed.status == 200 && passed.body.is_err(), "{:?}", passed.body);
+        match try_ask(follower(address).await.address, "GET /v2/apps", "", "").await {
+            Ok(passed) => assert!(passed.status == 200 && passed.body.is_err(), "{:?}", passed.body),
+            Err(error) => assert!(error.is_request() && !error.is_connect(), "{error:?}"),
+        }
     }
 }
 
