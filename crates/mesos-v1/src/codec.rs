@@ -1,6 +1,7 @@
 //! The two encodings of a message and the media types that name them.
 
 use crate::json::{Json, JsonError};
+use crate::lenient::{self, Fields};
 
 /// How messages travel. Protobuf is several times smaller and faster; JSON can be read by people.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -40,11 +41,14 @@ impl Codec {
         }
     }
 
-    /// Unknown fields and values are tolerated. JSON that is not UTF-8 throughout is read with replacement
+    /// Unknown fields and values are tolerated. Text that is not UTF-8 throughout is read with replacement
     /// characters: Mesos copies bytes into it unchecked.
-    pub fn decode<M: prost::Message + Json + Default>(self, bytes: &[u8]) -> Result<M, DecodeError> {
+    pub fn decode<M: prost::Message + Json + Fields + Default>(self, bytes: &[u8]) -> Result<M, DecodeError> {
         match self {
-            Codec::Protobuf => Ok(M::decode(bytes)?),
+            Codec::Protobuf => M::decode(bytes).or_else(|strict| {
+                let repaired = lenient::repair::<M>(bytes).and_then(|it| M::decode(&*it).ok());
+                Ok(repaired.ok_or(strict)?)
+            }),
             Codec::Json => {
                 let text = String::from_utf8_lossy(bytes);
                 Ok(M::from_json(serde_json::from_str(&text)?)?)

@@ -20,6 +20,7 @@ mod event;
 mod framework;
 mod identity;
 pub mod json;
+pub mod lenient;
 mod offer;
 pub mod record;
 mod resource;

@@ -14,58 +14,58 @@ macro_rules! message {
         required enumeration $kind:ident $field:ident = $tag:tt; $($rest:tt)*) => {
         message!(@next $head
             [$($rust)* #[prost(enumeration($kind), required, tag = $tag)] pub $field: i32,]
-            [$($json)* (required_name [$kind] $field)] $($rest)*);
+            [$($json)* (required_name [$kind] $field $tag)] $($rest)*);
     };
     (@next $head:tt [$($rust:tt)*] [$($json:tt)*]
         optional enumeration $kind:ident $field:ident = $tag:tt; $($rest:tt)*) => {
         message!(@next $head
             [$($rust)* #[prost(enumeration($kind), optional, tag = $tag)] pub $field: Option<i32>,]
-            [$($json)* (optional_name [$kind] $field)] $($rest)*);
+            [$($json)* (optional_name [$kind] $field $tag)] $($rest)*);
     };
     (@next $head:tt [$($rust:tt)*] [$($json:tt)*]
         repeated enumeration $kind:ident $field:ident = $tag:tt; $($rest:tt)*) => {
         message!(@next $head
             [$($rust)* #[prost(enumeration($kind), repeated, packed = "false", tag = $tag)] pub $field: Vec<i32>,]
-            [$($json)* (repeated_name [$kind] $field)] $($rest)*);
+            [$($json)* (repeated_name [$kind] $field $tag)] $($rest)*);
     };
 
     (@next $head:tt [$($rust:tt)*] [$($json:tt)*]
         required message $kind:ident $field:ident = $tag:tt; $($rest:tt)*) => {
         message!(@next $head
             [$($rust)* #[prost(message, required, tag = $tag)] pub $field: $kind,]
-            [$($json)* (required [$kind] $field)] $($rest)*);
+            [$($json)* (required [$kind] $field $tag)] $($rest)*);
     };
     (@next $head:tt [$($rust:tt)*] [$($json:tt)*]
         optional message $kind:ident $field:ident = $tag:tt; $($rest:tt)*) => {
         message!(@next $head
             [$($rust)* #[prost(message, optional, tag = $tag)] pub $field: Option<$kind>,]
-            [$($json)* (optional [$kind] $field)] $($rest)*);
+            [$($json)* (optional [$kind] $field $tag)] $($rest)*);
     };
     (@next $head:tt [$($rust:tt)*] [$($json:tt)*]
         optional boxed $kind:ident $field:ident = $tag:tt; $($rest:tt)*) => {
         message!(@next $head
             [$($rust)* #[prost(message, optional, boxed, tag = $tag)] pub $field: Option<Box<$kind>>,]
-            [$($json)* (optional [Box<$kind>] $field)] $($rest)*);
+            [$($json)* (optional [Box<$kind>] $field $tag)] $($rest)*);
     };
     (@next $head:tt [$($rust:tt)*] [$($json:tt)*]
         repeated message $kind:ident $field:ident = $tag:tt; $($rest:tt)*) => {
         message!(@next $head
             [$($rust)* #[prost(message, repeated, tag = $tag)] pub $field: Vec<$kind>,]
-            [$($json)* (repeated [$kind] $field)] $($rest)*);
+            [$($json)* (repeated [$kind] $field $tag)] $($rest)*);
     };
     (@next $head:tt [$($rust:tt)*] [$($json:tt)*]
         map message $kind:ident $field:ident = $tag:tt; $($rest:tt)*) => {
         message!(@next $head
             [$($rust)* #[prost(btree_map = "string, message", tag = $tag)]
                 pub $field: std::collections::BTreeMap<String, $kind>,]
-            [$($json)* (map [$kind] $field)] $($rest)*);
+            [$($json)* (map [$kind] $field $tag)] $($rest)*);
     };
     (@next $head:tt [$($rust:tt)*] [$($json:tt)*]
         map string $field:ident = $tag:tt; $($rest:tt)*) => {
         message!(@next $head
             [$($rust)* #[prost(btree_map = "string, string", tag = $tag)]
                 pub $field: std::collections::BTreeMap<String, String>,]
-            [$($json)* (map [String] $field)] $($rest)*);
+            [$($json)* (map [String] $field $tag)] $($rest)*);
     };
 
     // Text in which Mesos may put any bytes (the tail of a program's output): strict decoding would lose the
@@ -74,41 +74,41 @@ macro_rules! message {
         required text $field:ident = $tag:tt; $($rest:tt)*) => {
         message!(@next $head
             [$($rust)* #[prost(bytes = "vec", required, tag = $tag)] pub $field: Vec<u8>,]
-            [$($json)* (required_text [] $field)] $($rest)*);
+            [$($json)* (required_text [] $field $tag)] $($rest)*);
     };
     (@next $head:tt [$($rust:tt)*] [$($json:tt)*]
         optional text $field:ident = $tag:tt; $($rest:tt)*) => {
         message!(@next $head
             [$($rust)* #[prost(bytes = "vec", optional, tag = $tag)] pub $field: Option<Vec<u8>>,]
-            [$($json)* (optional_text [] $field)] $($rest)*);
+            [$($json)* (optional_text [] $field $tag)] $($rest)*);
     };
 
     (@next $head:tt [$($rust:tt)*] [$($json:tt)*]
         repeated uint32 $field:ident = $tag:tt; $($rest:tt)*) => {
         message!(@next $head
             [$($rust)* #[prost(uint32, repeated, packed = "false", tag = $tag)] pub $field: Vec<u32>,]
-            [$($json)* (repeated [u32] $field)] $($rest)*);
+            [$($json)* (repeated [u32] $field $tag)] $($rest)*);
     };
     (@next $head:tt [$($rust:tt)*] [$($json:tt)*]
         repeated string $field:ident = $tag:tt; $($rest:tt)*) => {
         message!(@next $head
             [$($rust)* #[prost(string, repeated, tag = $tag)] pub $field: Vec<String>,]
-            [$($json)* (repeated [String] $field)] $($rest)*);
+            [$($json)* (repeated [String] $field $tag)] $($rest)*);
     };
     (@next $head:tt [$($rust:tt)*] [$($json:tt)*]
         required $kind:ident $field:ident = $tag:tt; $($rest:tt)*) => {
         message!(@next $head
             [$($rust)* #[prost($kind, required, tag = $tag)] pub $field: scalar!($kind),]
-            [$($json)* (required [scalar!($kind)] $field)] $($rest)*);
+            [$($json)* (required [scalar!($kind)] $field $tag)] $($rest)*);
     };
     (@next $head:tt [$($rust:tt)*] [$($json:tt)*]
         optional $kind:ident $field:ident = $tag:tt; $($rest:tt)*) => {
         message!(@next $head
             [$($rust)* #[prost($kind, optional, tag = $tag)] pub $field: Option<scalar!($kind)>,]
-            [$($json)* (optional [scalar!($kind)] $field)] $($rest)*);
+            [$($json)* (optional [scalar!($kind)] $field $tag)] $($rest)*);
     };
 
-    (@next [$(#[$about:meta])* $name:ident] [$($rust:tt)*] [$(($how:ident [$($kind:tt)*] $field:ident))*]) => {
+    (@next [$(#[$about:meta])* $name:ident] [$($rust:tt)*] [$(($how:ident [$($kind:tt)*] $field:ident $tag:tt))*]) => {
         $(#[$about])*
         #[derive(Clone, PartialEq, prost::Message)]
         pub struct $name { $($rust)* }
@@ -128,6 +128,21 @@ macro_rules! message {
                 $(field!(write $how [$($kind)*] fields self $field);)*
                 serde_json::Value::Object(fields)
             }
+        }
+
+        impl $crate::lenient::Fields for $name {
+            #[allow(clippy::match_single_binding)]
+            fn kind_of(tag: u32) -> $crate::lenient::Kind {
+                match tag {
+                    $($tag => field!(wire $how [$($kind)*]),)*
+                    _ => $crate::lenient::Kind::Other,
+                }
+            }
+        }
+
+        impl $crate::lenient::Wire for $name {
+            const KIND: $crate::lenient::Kind =
+                $crate::lenient::Kind::Message(<$name as $crate::lenient::Fields>::kind_of);
         }
 
         impl serde::Serialize for $name {
@@ -157,7 +172,7 @@ macro_rules! scalar {
     (int64) => { i64 };
 }
 
-/// How one field is read from and written to a JSON object.
+/// How one field is read from and written to a JSON object, and what its bytes are in protobuf.
 macro_rules! field {
     (read required [$($kind:tt)*] $from:ident $name:ident) => {
         $crate::json::required::<$($kind)*>(&mut $from, stringify!($name))?
@@ -186,6 +201,15 @@ macro_rules! field {
     (read optional_text [] $from:ident $name:ident) => {
         $crate::json::optional::<String>(&mut $from, stringify!($name))?.map(String::into_bytes)
     };
+
+    (wire required [$($kind:tt)*]) => { <$($kind)* as $crate::lenient::Wire>::KIND };
+    (wire optional [$($kind:tt)*]) => { <$($kind)* as $crate::lenient::Wire>::KIND };
+    (wire repeated [$($kind:tt)*]) => { <$($kind)* as $crate::lenient::Wire>::KIND };
+    (wire map [$($kind:tt)*]) => {
+        $crate::lenient::Kind::Entry(&<$($kind)* as $crate::lenient::Wire>::KIND)
+    };
+    // Names are numbers there, and text that may hold any bytes is not held to be text.
+    (wire $how:ident [$($kind:tt)*]) => { $crate::lenient::Kind::Other };
 
     (write required [$($kind:tt)*] $to:ident $this:ident $name:ident) => {
         $crate::json::put(&mut $to, stringify!($name), &$this.$name)

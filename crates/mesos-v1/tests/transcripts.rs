@@ -116,7 +116,12 @@ fn normal(value: &Value) -> Value {
 
 fn survives<M>(message: &M, what: &str)
 where
-    M: Message + marathon_mesos_v1::json::Json + Default + PartialEq + std::fmt::Debug,
+    M: Message
+        + marathon_mesos_v1::json::Json
+        + marathon_mesos_v1::lenient::Fields
+        + Default
+        + PartialEq
+        + std::fmt::Debug,
 {
     let of_protobuf =
         M::decode(message.encode_to_vec().as_slice()).unwrap_or_else(|it| panic!("{what}: {it}"));
