@@ -38,6 +38,7 @@ pub mod lead;
 mod metrics;
 mod path;
 mod pods;
+mod pool;
 pub mod preview;
 pub mod proxy;
 mod range;

@@ -11,19 +11,16 @@
 use std::io::ErrorKind;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Either, Full};
+use http_body_util::{Either, Full};
 use hyper::body::{Body as _, Frame, Incoming};
 use hyper::header::{ACCEPT, CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRAILER, UPGRADE};
 use hyper::http::request::Parts;
-use hyper::http::uri::{Authority, PathAndQuery, Scheme, Uri};
+use hyper::http::uri::{Authority, PathAndQuery, Uri};
 use hyper::{Method, Request, Response, StatusCode, Version};
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::client::legacy::{Client, Error};
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, Sleep};
 
@@ -31,6 +28,7 @@ use crate::answer::Peer;
 use crate::body::{Body, Cut, Upload};
 use crate::callback::chain;
 use crate::lead::Leadership;
+use crate::pool::{Fault, Line, Pool, Sent};
 use crate::reply::Out;
 
 pub(crate) const VIA: HeaderName = HeaderName::from_static("x-marathon-via");
@@ -51,8 +49,6 @@ const HOP_BY_HOP: [HeaderName; 7] = [
 ];
 /// Whoever was passed on this often goes round in a circle of instances that restart.
 const HOPS_MAX: usize = 8;
-/// A leader whose machine is gone is noticed by this on streams, where silence is no sign.
-const KEEPALIVE: Duration = Duration::from_secs(15);
 
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
@@ -63,8 +59,6 @@ pub struct Limits {
     /// Requests passed on at a time, event streams excepted.
     pub at_once: usize,
 }
-
-type Sent = Either<Full<Bytes>, Incoming>;
 
 /// What came of one attempt.
 pub enum Came {
@@ -78,7 +72,7 @@ pub enum Came {
 }
 
 pub struct Proxy {
-    client: Client<HttpConnector, Sent>,
+    pool: Arc<Pool>,
     limits: Limits,
     places: Arc<Semaphore>,
     /// `1.1 host:port`
@@ -87,17 +81,9 @@ pub struct Proxy {
 
 impl Proxy {
     pub fn new(own: &str, limits: Limits) -> Proxy {
-        let mut connector = HttpConnector::new();
-        connector.set_connect_timeout(Some(limits.connect));
-        connector.set_nodelay(true);
-        connector.set_keepalive(Some(KEEPALIVE));
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_max_idle_per_host(limits.at_once)
-            .pool_idle_timeout(Duration::from_secs(20))
-            .build(connector);
+        let pool = Arc::new(Pool::new(limits.connect, limits.at_once));
         let places = Arc::new(Semaphore::new(limits.at_once.min(Semaphore::MAX_PERMITS)));
-        Proxy { client, limits, places, via: format!("1.1 {own}") }
+        Proxy { pool, limits, places, via: format!("1.1 {own}") }
     }
 
     /// The leader's answer, or why there is none.
@@ -106,7 +92,7 @@ impl Proxy {
         parts: &Parts,
         body: Upload,
         peer: &Peer,
-        leader: &str,
+        leader: &Arc<str>,
         leadership: &Leadership,
     ) -> Came {
         if let Err(out) = self.refuse_circle(&parts.headers) {
@@ -121,19 +107,16 @@ impl Proxy {
             },
         };
         let method = &parts.method;
+        // What changes nothing may be asked for twice.
+        let copy = if method.is_safe() { body.again() } else { None };
         let request = match self.request(parts, body, peer, leader) {
             Ok(request) => request,
             Err(out) => return Came::Failed(out),
         };
-        let answer = tokio::time::timeout(self.limits.read, self.client.request(request));
-        let response = match answer.await {
-            Ok(Ok(response)) => response,
-            Ok(Err(error)) => return failed(&error, method, leader),
-            Err(_) => {
-                let seconds = self.limits.read.as_secs_f64();
-                let text = format!("The leader {leader} did not answer within {seconds} s{}", doubt(method));
-                return Came::Failed(Out::message(StatusCode::GATEWAY_TIMEOUT, text));
-            }
+        let again = || copy.and_then(|copy| self.request(parts, copy, peer, leader).ok());
+        let (response, line) = match self.pool.send(leader, request, again, self.limits.read).await {
+            Ok(answer) => answer,
+            Err(fault) => return self.failed(&fault, method, leader),
         };
         let (mut head, incoming) = response.into_parts();
         strip(&mut head.headers);
@@ -145,13 +128,25 @@ impl Proxy {
             head.headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         head.version = Version::HTTP_11;
-        let limit = (!streams).then_some(self.limits.read);
         let led = !head.headers.contains_key(NOT_LEADING);
-        let response = Response::from_parts(
-            head,
-            Body::Passed(Box::new(Passed::new(incoming, limit, place, leadership))),
-        );
+        let body = if line.is_idle() {
+            let Some(bytes) = all_there(incoming) else {
+                return self.failed(&Fault::Lost("its body broke off".into()), method, leader);
+            };
+            self.pool.keep(line);
+            Body::Whole(bytes)
+        } else {
+            let limit = (!streams).then_some(self.limits.read);
+            let passed = Passed::new(incoming, (line, self.pool.clone()), limit, place, leadership);
+            Body::Passed(Box::new(passed))
+        };
+        let response = Response::from_parts(head, body);
         if led { Came::Answer(response) } else { Came::NotLed(response) }
+    }
+
+    /// Ends connections that nobody needs.
+    pub fn sweep(&self) {
+        self.pool.sweep();
     }
 
     /// 502 if we, or too many others, have passed it on before.
@@ -165,7 +160,42 @@ impl Proxy {
         Ok(())
     }
 
+    fn failed(&self, fault: &Fault, method: &Method, leader: &str) -> Came {
+        let (status, text) = match fault {
+            Fault::Unreached(error) => {
+                tracing::warn!(leader, "the leader was not reached: {error}");
+                let (status, text) = match error.kind() {
+                    ErrorKind::TimedOut => {
+                        (StatusCode::GATEWAY_TIMEOUT, format!("Connection to leader timed out. ({leader}"))
+                    }
+                    ErrorKind::ConnectionRefused => {
+                        (StatusCode::BAD_GATEWAY, format!("Connection to leader refused. ({leader}"))
+                    }
+                    _ => {
+                        let text = "Failed to successfully establish a connection to the leader.";
+                        (StatusCode::BAD_GATEWAY, format!("{text} ({leader}: {error}"))
+                    }
+                };
+                return Came::Unreached(Out::message(status, format!("{text}; nothing was changed)")));
+            }
+            Fault::Lost(error) => {
+                tracing::warn!(leader, "a request could not be passed on: {}", chain(&**error));
+                (StatusCode::BAD_GATEWAY, format!("The leader {leader} went away before it answered"))
+            }
+            Fault::Silent => {
+                let seconds = self.limits.read.as_secs_f64();
+                tracing::warn!(leader, "no answer to a request that was passed on");
+                let text = format!("The leader {leader} did not answer within {seconds} s");
+                (StatusCode::GATEWAY_TIMEOUT, text)
+            }
+        };
+        Came::Failed(Out::message(status, text + doubt(method)))
+    }
+
     async fn place(&self) -> Result<OwnedSemaphorePermit, Out> {
+        if let Ok(place) = self.places.clone().try_acquire_owned() {
+            return Ok(place);
+        }
         let place = self.places.clone().acquire_owned();
         match tokio::time::timeout(self.limits.connect, place).await {
             Ok(Ok(place)) => Ok(place),
@@ -180,16 +210,14 @@ impl Proxy {
     }
 
     fn request(&self, parts: &Parts, body: Upload, peer: &Peer, leader: &str) -> Result<Request<Sent>, Out> {
-        let path = parts.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
-        let uri = Authority::try_from(leader).ok().and_then(|authority| {
-            Uri::builder().scheme(Scheme::HTTP).authority(authority).path_and_query(path).build().ok()
-        });
-        let Some(uri) = uri else {
+        let host = Authority::try_from(leader).ok().and_then(|_| HeaderValue::from_str(leader).ok());
+        let Some(host) = host else {
             let text = format!("The leader's address '{leader}' is no host:port");
             return Err(Out::message(StatusCode::BAD_GATEWAY, text));
         };
         let mut headers = parts.headers.clone();
         strip(&mut headers);
+        headers.insert(HOST, host);
         append(&mut headers, VIA, &self.via);
         append(&mut headers, FORWARDED_FOR, &peer.address.to_string());
         let body = match body {
@@ -198,7 +226,7 @@ impl Proxy {
         };
         let mut request = Request::new(body);
         *request.method_mut() = parts.method.clone();
-        *request.uri_mut() = uri;
+        *request.uri_mut() = path(&parts.uri);
         *request.headers_mut() = headers;
         Ok(request)
     }
@@ -239,91 +267,118 @@ fn doubt(method: &Method) -> &'static str {
     }
 }
 
-fn failed(error: &Error, method: &Method, leader: &str) -> Came {
-    tracing::warn!(leader, "a request could not be passed on: {}", chain(error));
-    if error.is_connect() {
-        let (status, text) = match io_cause(error) {
-            Some(io) if io.kind() == ErrorKind::TimedOut => {
-                (StatusCode::GATEWAY_TIMEOUT, format!("Connection to leader timed out. ({leader}"))
-            }
-            Some(io) if io.kind() == ErrorKind::ConnectionRefused => {
-                (StatusCode::BAD_GATEWAY, format!("Connection to leader refused. ({leader}"))
-            }
-            cause => {
-                let why = cause.map_or_else(|| error.to_string(), ToString::to_string);
-                let text = "Failed to successfully establish a connection to the leader.";
-                (StatusCode::BAD_GATEWAY, format!("{text} ({leader}: {why}"))
-            }
-        };
-        return Came::Unreached(Out::message(status, format!("{text}; nothing was changed)")));
+/// As the leader is asked for it.
+fn path(uri: &Uri) -> Uri {
+    match (uri.authority(), uri.path_and_query()) {
+        (None, Some(_)) => uri.clone(),
+        (Some(_), Some(path)) => path.clone().into(),
+        (_, None) => PathAndQuery::from_static("/").into(),
     }
-    let text = format!("The leader {leader} went away before it answered{}", doubt(method));
-    Came::Failed(Out::message(StatusCode::BAD_GATEWAY, text))
 }
 
-fn io_cause(error: &Error) -> Option<&std::io::Error> {
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        if let Some(io) = error.downcast_ref::<std::io::Error>() {
-            return Some(io);
-        }
-        cause = error.source();
+/// The body of an answer which has come to its end: one piece, as a line does not read the next one before.
+/// Nothing if that were not so, which must not look like a whole answer.
+fn all_there(mut incoming: Incoming) -> Option<Option<Bytes>> {
+    let mut cx = Context::from_waker(Waker::noop());
+    if incoming.is_end_stream() {
+        return Some(None);
     }
-    None
+    let bytes = match Pin::new(&mut incoming).poll_frame(&mut cx) {
+        Poll::Ready(None) => return Some(None),
+        // Trailers cannot be passed on behind a length.
+        Poll::Ready(Some(Ok(frame))) => frame.into_data().ok(),
+        _ => return None,
+    };
+    match Pin::new(&mut incoming).poll_frame(&mut cx) {
+        Poll::Ready(None) => Some(bytes),
+        Poll::Ready(Some(Ok(frame))) if frame.is_trailers() => Some(bytes),
+        _ => None,
+    }
 }
 
 /// The leader's body on its way to the client.
 pub struct Passed {
     incoming: Incoming,
+    /// Where it comes from, and where that goes at its end; then it is gone.
+    line: Option<(Box<Line>, Arc<Pool>)>,
     /// Silence ends it; absent for streams of events.
-    limit: Option<(Duration, Pin<Box<Sleep>>)>,
+    limit: Option<Duration>,
+    /// Since something was heard; set once it was waited for.
+    silence: Option<Pin<Box<Sleep>>>,
+    heard: bool,
     /// Streams of events end with us.
-    stopped: Pin<Box<dyn Future<Output = ()> + Send>>,
+    stopped: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     /// Given back at the end.
-    _place: Option<OwnedSemaphorePermit>,
+    place: Option<OwnedSemaphorePermit>,
 }
 
 impl Passed {
     fn new(
         incoming: Incoming,
+        line: (Box<Line>, Arc<Pool>),
         limit: Option<Duration>,
         place: Option<OwnedSemaphorePermit>,
         leadership: &Leadership,
     ) -> Passed {
-        let mut stopping = leadership.stopping();
-        let streams = limit.is_none();
-        let stopped = async move {
-            match streams {
+        let stopped = match limit {
+            Some(_) => None,
+            None => {
+                let mut stopping = leadership.stopping();
                 // An error means that nobody is left who could stop, which is a stop as well.
-                true => drop(stopping.wait_for(|it| *it).await),
-                false => std::future::pending().await,
+                let stopped = async move { drop(stopping.wait_for(|it| *it).await) };
+                Some(Box::pin(stopped) as Pin<Box<dyn Future<Output = ()> + Send>>)
             }
         };
-        Passed {
-            incoming,
-            limit: limit.map(|it| (it, Box::pin(tokio::time::sleep(it)))),
-            stopped: Box::pin(stopped),
-            _place: place,
-        }
+        Passed { incoming, line: Some(line), limit, silence: None, heard: true, stopped, place }
     }
 
     pub fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
-        if self.stopped.as_mut().poll(cx).is_ready() {
+        if let Some(stopped) = &mut self.stopped
+            && stopped.as_mut().poll(cx).is_ready()
+        {
             return Poll::Ready(None);
         }
-        let mut frame = self.incoming.frame();
-        if let Poll::Ready(frame) = Pin::new(&mut frame).poll(cx) {
-            if let Some((limit, sleep)) = &mut self.limit {
-                sleep.as_mut().reset(Instant::now() + *limit);
+        if let Some((line, _)) = &mut self.line {
+            line.drive(cx);
+        }
+        // Only the line brings more, so there is nobody else to be woken by.
+        match Pin::new(&mut self.incoming).poll_frame(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(frame) => {
+                self.heard = true;
+                let whole = self.incoming.is_end_stream() || frame.is_none();
+                if whole || matches!(frame, Some(Err(_))) {
+                    self.end(whole);
+                }
+                // Half an answer must not look like a whole one: an error ends the client's connection.
+                Poll::Ready(frame.map(|it| it.map_err(|_| Cut)))
             }
-            // Half an answer must not look like a whole one: an error ends the client's connection.
-            return Poll::Ready(frame.map(|it| it.map_err(|_| Cut)));
+            Poll::Pending => {
+                if let Some(limit) = self.limit {
+                    ready!(self.silence(limit).poll(cx));
+                    return Poll::Ready(Some(Err(Cut)));
+                }
+                Poll::Pending
+            }
         }
-        if let Some((_, sleep)) = &mut self.limit {
-            ready!(sleep.as_mut().poll(cx));
-            return Poll::Ready(Some(Err(Cut)));
+    }
+
+    fn silence(&mut self, limit: Duration) -> Pin<&mut Sleep> {
+        let heard = std::mem::take(&mut self.heard);
+        let silence = self.silence.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
+        if heard {
+            silence.as_mut().reset(Instant::now() + limit);
         }
-        Poll::Pending
+        silence.as_mut()
+    }
+
+    /// The line is kept if all of this came and all of the request went.
+    fn end(&mut self, whole: bool) {
+        self.place = None;
+        if let Some((line, pool)) = self.line.take()
+            && whole
+        {
+            pool.keep(line);
+        }
     }
 
     pub fn is_end_stream(&self) -> bool {

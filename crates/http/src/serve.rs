@@ -85,6 +85,7 @@ async fn tick(http: Arc<Http>) {
         ticks.tick().await;
         if n > 0 {
             http.stats.tick();
+            http.proxy.sweep();
         }
         if n % 12 == 11 {
             http.stats.fade();

@@ -1,7 +1,9 @@
 //! Followers: two real servers one behind the other, and leaders that misbehave byte by byte.
 #![allow(clippy::unwrap_used)]
 
+#[path = "../common/mod.rs"]
 mod common;
+mod lines;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
