@@ -62,24 +62,15 @@ fn add<'a>(loads: &mut BTreeMap<&'a AgentId, Load<'a>>, app: &'a SpecId, pod: bo
     load.met = Some(agent);
     load.instances += 1;
     load.ports += task.ports.len() as u64;
-    load.used = sum(load.used, task.resources);
+    load.used = load.used + task.resources;
     let share = load.apps.entry(app).or_default();
     share.pod |= pod || !task.parts.is_empty();
     share.instances += 1;
-    share.used = sum(share.used, task.resources);
+    share.used = share.used + task.resources;
     if instance.condition == Condition::Running {
         share.running += 1;
         share.healthy += u32::from(instance.healthy() == Some(true));
         share.unhealthy += u32::from(instance.healthy() == Some(false));
-    }
-}
-
-fn sum(a: Amounts, b: Amounts) -> Amounts {
-    Amounts {
-        cpus: a.cpus + b.cpus,
-        mem: a.mem + b.mem,
-        disk: a.disk + b.disk,
-        gpus: a.gpus.saturating_add(b.gpus),
     }
 }
 

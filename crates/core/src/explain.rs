@@ -135,7 +135,12 @@ fn headline(case: &Case, serving: u32, reasons: &[Reason], placement: Option<&Pl
         1 => " There is one more reason.".to_owned(),
         more => format!(" There are {more} more reasons."),
     };
-    format!("{begin}; {} {}: {}.{fix}{others}", first.count, state_word(first), first.text)
+    let state = state_word(first);
+    if (wanted, serving, first.count) == (1, 0, 1) {
+        let is = if state == "waits" { "" } else { "is " };
+        return format!("The one instance {is}{state}: {}.{fix}{others}", first.text);
+    }
+    format!("{begin}; {} {state}: {}.{fix}{others}", first.count, first.text)
 }
 
 fn state_word(reason: &Reason) -> &'static str {

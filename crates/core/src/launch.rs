@@ -90,7 +90,6 @@ pub fn build(
         reserved: Vec::new(),
         mesos: ForMesos {
             executor: spec.executor.clone(),
-            executor_resources: spec.executor_resources,
             network_labels: network_labels(spec),
             ..ForMesos::default()
         },

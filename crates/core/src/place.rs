@@ -15,7 +15,7 @@ use marathon_model::instance::{Agent, Condition, Instance, Task};
 use marathon_model::notice::What;
 use marathon_model::offer::{Launch, Offer, TaskState};
 use marathon_model::reservation::ReservationState;
-use marathon_model::resources::{Milli, Role};
+use marathon_model::resources::{Amounts, Milli, Role};
 use marathon_model::time::Timestamp;
 use marathon_model::view::{Mismatch, View};
 
@@ -30,6 +30,10 @@ use crate::timers::Timer;
 /// What is prepared once for all offers of a batch: the definition, and its constraints compiled.
 pub(crate) struct Candidate {
     pub spec: Arc<AppSpec>,
+    /// What an instance takes, its executor included.
+    pub need: Amounts,
+    /// What of that is for a custom executor.
+    pub executor: Amounts,
     pub roles: Vec<Role>,
     pub enforce_role: bool,
     pub rules: Arc<Rules>,
@@ -50,7 +54,7 @@ impl Core {
         some_refused(refusals(&self.policy, self.world.now.wall, candidate, &places, offer, pool))?;
         let ports = pool.take_ports(&port_wishes(spec), roles, &mut self.ids);
         let ports = ports.ok_or_else(|| vec![Mismatch::InsufficientPorts])?;
-        let shares = pool.take(&spec.resources, roles);
+        let shares = pool.take(&candidate.need, roles);
         let mut launch = self.provision(instance, candidate, agent, ports);
         crate::agents::took(&mut self.world, &launch.task, &shares);
         launch.shares = shares;
@@ -110,6 +114,7 @@ impl Core {
             }
         };
         launch.role = instance.role.clone();
+        launch.mesos.executor_resources = Some(candidate.executor).filter(|it| *it != Amounts::default());
         let now = self.world.now;
         let next = Instance {
             condition: Condition::Provisioned,
@@ -123,7 +128,7 @@ impl Core {
                 state: None,
                 staged_at: now.wall,
                 started_at: None,
-                resources: spec.resources,
+                resources: candidate.need,
                 ports: ports.iter().flatten().copied().collect(),
                 addresses: Vec::new(),
                 check: None,
@@ -178,11 +183,17 @@ impl Candidate {
         crate::index::definition(app, instance).or(app.spec.as_ref()).cloned()
     }
 
+    pub fn with(policy: &Policy, spec: Arc<AppSpec>, rules: Arc<Rules>, enforce_role: bool) -> Candidate {
+        let executor = policy.executor_needs(&spec);
+        let need = spec.resources + executor;
+        let roles = marathon_spec::accepted_roles(&spec, &policy.rules);
+        Candidate { spec, need, executor, roles, enforce_role, rules }
+    }
+
     fn of(view: &View, policy: &Policy, spec: Arc<AppSpec>, rules: Arc<Rules>) -> Candidate {
         let top = spec.id.top();
         let enforce_role = top.and_then(|it| view.groups.get(&it)).is_some_and(|it| it.enforce_role);
-        let roles = marathon_spec::accepted_roles(&spec, &policy.rules);
-        Candidate { spec, roles, enforce_role, rules }
+        Candidate::with(policy, spec, rules, enforce_role)
     }
 }
 
@@ -219,7 +230,7 @@ pub(crate) fn unfit(
         refusals.push(Mismatch::UnfulfilledRole);
     }
     refusals.extend(agent_refusals(policy, now, candidate, places, offer));
-    refusals.extend(pool.lacks(&spec.resources, roles));
+    refusals.extend(pool.lacks(&candidate.need, roles));
     if refuses_gpus(policy, spec, pool) {
         refusals.push(Mismatch::DeclinedScarceResources);
     }

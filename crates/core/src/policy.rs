@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use marathon_model::app::AppSpec;
 use marathon_model::callback::CallbackUrl;
 use marathon_model::deployment::GuardUpdate;
+use marathon_model::resources::Amounts;
 use marathon_model::view::View;
 use marathon_spec::Rules;
 
@@ -39,6 +41,8 @@ pub struct Policy {
     /// Specs without gpus refuse offers with gpus.
     pub gpu_restricted: bool,
     pub master_region: Option<String>,
+    /// What runs apps that name no executor; `None` where an engine has none but its own.
+    pub executor: Option<String>,
     /// In whose name resources are reserved.
     pub principal: Option<String>,
     /// Subscribers named by flags.
@@ -53,6 +57,18 @@ impl Policy {
     pub(crate) fn at(&self, view: &View) -> Policy {
         let region = view.master_region.as_deref().map(str::to_owned);
         Policy { master_region: region.or_else(|| self.master_region.clone()), ..self.clone() }
+    }
+
+    /// What a custom executor takes beside the app that it runs. A cluster refuses a launch for which an offer does not
+    /// have both. What a pod's executor takes is part of the pod's own needs.
+    pub(crate) fn executor_needs(&self, spec: &AppSpec) -> Amounts {
+        let Some(default) = self.executor.as_deref().filter(|_| !spec.is_pod()) else {
+            return Amounts::default();
+        };
+        match if spec.executor.is_empty() { default } else { &spec.executor } {
+            "" | "//cmd" => Amounts::default(),
+            _ => spec.executor_resources.unwrap_or_default(),
+        }
     }
 }
 
@@ -80,6 +96,7 @@ impl Default for Policy {
             draining: Duration::ZERO,
             gpu_restricted: true,
             master_region: None,
+            executor: None,
             principal: None,
             callbacks: Vec::new(),
             #[cfg(feature = "old-faults")]

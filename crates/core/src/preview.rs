@@ -406,7 +406,7 @@ impl Play {
         let (world, policy) = (&self.core.world, &self.core.policy);
         let Some(candidate) = Candidate::new(&world.view, policy, id, &instance) else { return Vec::new() };
         let places = world.places(id, candidate.spec.config);
-        let need = &candidate.spec.resources;
+        let need = &candidate.need;
         let volumes = candidate.spec.persistent_volumes();
         let mut ids = crate::ids::Ids::new(SEED);
         let mut found: BTreeMap<Mismatch, Obstacle> = BTreeMap::new();

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use marathon_model::id::{AgentId, SpecId};
 use marathon_model::offer::Offer;
@@ -16,6 +17,9 @@ use crate::world::World;
 const LAST_UNUSED_MAX: usize = 100;
 /// So many notes are written down in the step they were made in.
 const NOTES_AT_ONCE: usize = 100;
+/// When more are written down. Long enough for the offers that come with this one to be answered first, and to be
+/// written down in one go with it; too short for whoever looks at the queue to notice.
+const NOTES_AFTER: Duration = Duration::from_millis(100);
 /// More are not kept for a later step.
 const NOTES_MAX: usize = 10_000;
 
@@ -69,10 +73,13 @@ pub fn note_offer(world: &mut World, id: &SpecId, offer: &Arc<Offer>, reasons: V
 }
 
 /// At the end of a step. Writing to a thousand waiting apps takes longer than answering an offer, and nobody waits
-/// for that: many notes have a step of their own, right after the answer.
+/// for that: many notes have a step of their own, soon after the answer.
 pub fn end_step(world: &mut World) {
+    if world.timers.is_set(&Timer::Notes) {
+        return;
+    }
     if world.notes.len() > NOTES_AT_ONCE {
-        world.timers.set(Timer::Notes, world.now.tick);
+        world.timers.set(Timer::Notes, world.now.tick + NOTES_AFTER);
     } else {
         take_down(world);
     }
@@ -136,6 +143,7 @@ fn add(waiting: &mut Waiting, slots: &mut Slots, note: Note) {
 mod tests {
     use super::*;
     use marathon_model::id::{OfferId, PathId};
+    use marathon_model::time::Tick;
 
     #[test]
     fn the_newest_offer_of_each_agent_up_to_a_limit() {
@@ -205,7 +213,12 @@ mod tests {
         ids.iter().for_each(|it| note_offer(&mut world, it, &offer(2), vec![Mismatch::InsufficientCpus]));
         end_step(&mut world);
         assert_eq!(looked_at(&world, &ids[0]), Some((2, 1)));
-        assert!(world.timers.is_set(&Timer::Notes));
+        let due = |world: &World| world.timers.next().map(|(at, _)| at);
+        assert_eq!(due(&world), Some(world.now.tick + NOTES_AFTER));
+        // More of them move nothing.
+        world.now.tick = world.now.tick + Duration::from_millis(7);
+        end_step(&mut world);
+        assert_eq!(due(&world), Some(Tick(0) + NOTES_AFTER));
         // One is placed meanwhile, another waits anew: what was noted is about the time before.
         leave(&mut world, &ids[1]);
         world.now.wall = Timestamp(1);

@@ -37,7 +37,7 @@ impl Core {
             refused.insert(0, Mismatch::UnfulfilledRole);
         }
         some_refused(refused)?;
-        self.reserve(instance, &candidate.spec, agent, pool).map_err(|why| vec![why])
+        self.reserve(instance, candidate, agent, pool).map_err(|why| vec![why])
     }
 
     /// Starts an instance on what was reserved for it.
@@ -65,7 +65,7 @@ impl Core {
         if self.policy.maintenance_mode && in_maintenance(offer, self.world.now.wall, self.policy.draining) {
             refused.push(Mismatch::AgentMaintenance);
         }
-        refused.extend(own.lacks(&spec.resources, &roles));
+        refused.extend(own.lacks(&candidate.need, &roles));
         some_refused(refused)?;
         let ports = own.take_ports(&port_wishes(spec), &roles, &mut self.ids);
         let ports = ports.ok_or_else(|| vec![Mismatch::InsufficientPorts])?;
@@ -96,15 +96,16 @@ impl Core {
     fn reserve(
         &mut self,
         instance: &Instance,
-        spec: &AppSpec,
+        candidate: &Candidate,
         agent: &Arc<Agent>,
         pool: &mut Pool,
     ) -> Result<Vec<Operation>, Mismatch> {
+        let Candidate { spec, need, .. } = candidate;
         let framework = self.world.view.framework.clone().ok_or(Mismatch::UnfulfilledRole)?;
         let roles: [Role; 1] = [ANY_ROLE.into()];
         let mut trial = pool.clone();
         let wishes = spec.persistent_volumes();
-        trial.take(&spec.resources, &roles);
+        trial.take(need, &roles);
         let spaces = trial.take_space(&wishes).ok_or(Mismatch::InsufficientDisk)?;
         let port_wishes = port_wishes(spec);
         let ports =
@@ -125,7 +126,7 @@ impl Core {
         };
         let ports: Vec<u16> = ports.into_iter().flatten().collect();
         let mut resources: Vec<Resource> =
-            amounts(spec, &ports).into_iter().map(|amount| ours(amount, None)).collect();
+            amounts(need, &ports).into_iter().map(|amount| ours(amount, None)).collect();
         resources.extend(spaces.iter().map(|it| ours(Amount::Disk(it.size), it.disk.clone())));
         let created = wishes.iter().zip(&volumes).zip(&spaces).map(|((wish, volume), space)| {
             let id = volume.persistence_id(&spec.id);
@@ -153,8 +154,8 @@ fn own_pool(resources: &[Resource]) -> Pool {
 }
 
 /// What an instance needs beside its volumes; kinds it needs nothing of are left out.
-fn amounts(spec: &AppSpec, ports: &[u16]) -> Vec<Amount> {
-    let Amounts { cpus, mem, disk, gpus } = spec.resources;
+fn amounts(need: &Amounts, ports: &[u16]) -> Vec<Amount> {
+    let Amounts { cpus, mem, disk, gpus } = *need;
     let gpus = Milli::from_whole(gpus.into());
     let kinds = [
         (cpus, Amount::Cpus(cpus)),
@@ -198,7 +199,9 @@ pub fn kept_for(world: &World, it: &Instance) -> Vec<Resource> {
         disk,
     };
     let ports = it.task.as_ref().map(|task| task.ports.as_slice()).unwrap_or_default();
-    let mut kept: Vec<Resource> = amounts(spec, ports).into_iter().map(|amount| ours(amount, None)).collect();
+    let need = it.task.as_ref().map_or(spec.resources, |task| task.resources);
+    let mut kept: Vec<Resource> =
+        amounts(&need, ports).into_iter().map(|amount| ours(amount, None)).collect();
     for (wish, volume) in spec.persistent_volumes().iter().zip(&reservation.volumes) {
         let size = Milli::from_whole(wish.size);
         let disk = disk_of(&Space { disk: None, size }, wish, volume.persistence_id(it.spec()));

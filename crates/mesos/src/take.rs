@@ -66,13 +66,9 @@ impl Stock {
         Ok(taken)
     }
 
-    /// Takes so much of what every task may take, whoever it is set aside for.
-    pub fn take_common(&mut self, amounts: &Amounts) -> Taken {
-        let mut taken = Vec::new();
-        for (name, amount) in scalars(amounts) {
-            self.take_scalar(name, amount, |it| is_common(it) && is_plain(it), &mut taken)?;
-        }
-        Ok(taken)
+    /// What was not taken; what there is none of is left out.
+    pub fn into_left(self) -> Vec<v1::Resource> {
+        self.0.into_iter().filter(|it| it.scalar.is_none() || scalar(it) > Milli::ZERO).collect()
     }
 
     fn take_scalar(

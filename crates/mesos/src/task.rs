@@ -39,7 +39,8 @@ pub fn resources(launch: &Launch, stock: &mut Stock) -> Result<Vec<v1::Resource>
     if !launch.reserved.is_empty() {
         return stock.take_reserved(&launch.reserved);
     }
-    let unknown = BTreeMap::from([(Role::from(ANY_ROLE), launch.resources)]);
+    let whole = launch.resources + launch.mesos.executor_resources.unwrap_or_default();
+    let unknown = BTreeMap::from([(Role::from(ANY_ROLE), whole)]);
     let shares = if launch.shares.is_empty() { &unknown } else { &launch.shares };
     let mut taken = stock.take_shares(shares)?;
     taken.extend(stock.take_ports(&launch.host_ports)?);
@@ -77,7 +78,9 @@ pub fn info(launch: &Launch, stock: &mut Stock, place: &Place<'_>) -> Result<v1:
         None => (info.command, info.container) = (Some(command), container),
         Some(path) => {
             let needs = launch.mesos.executor_resources.unwrap_or_default();
-            let resources = stock.take_common(&needs)?;
+            let mut all = Stock::new(std::mem::take(&mut info.resources));
+            let resources = all.deal(&needs)?;
+            info.resources = all.into_left();
             info.executor = Some(custom(launch, path, command, container, place, resources));
         }
     }

@@ -65,6 +65,7 @@ pub struct Task {
     pub staged_at: Timestamp,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Timestamp>,
+    /// What it holds, a custom executor's included.
     pub resources: Amounts,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ports: Vec<u16>,

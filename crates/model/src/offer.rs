@@ -108,7 +108,7 @@ pub struct Launch {
     pub name: String,
     pub role: Role,
     pub resources: Amounts,
-    /// `resources` by the role they were taken from; empty where that is not known.
+    /// `resources`, and what a custom executor takes, by the role they were taken from; empty where that is not known.
     #[serde(default)]
     pub shares: BTreeMap<Role, Amounts>,
     /// `None`: the request is the limit.
@@ -159,7 +159,7 @@ pub struct Launch {
 pub struct ForMesos {
     /// As the definition names it; empty: the server's default.
     pub executor: String,
-    /// What a custom executor itself shall have.
+    /// What a custom executor itself takes, where there is one.
     pub executor_resources: Option<Amounts>,
     /// Of each network, in their order.
     pub network_labels: Vec<Labels>,

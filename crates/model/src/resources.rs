@@ -78,6 +78,19 @@ pub struct Amounts {
     pub gpus: u32,
 }
 
+impl std::ops::Add for Amounts {
+    type Output = Amounts;
+
+    fn add(self, more: Amounts) -> Amounts {
+        Amounts {
+            cpus: self.cpus + more.cpus,
+            mem: self.mem + more.mem,
+            disk: self.disk + more.disk,
+            gpus: self.gpus.saturating_add(more.gpus),
+        }
+    }
+}
+
 /// A role of the cluster; `*` is everybody's.
 pub type Role = Arc<str>;
 

@@ -89,6 +89,7 @@ pub fn policy(config: &Config) -> Policy {
         draining: config.draining_seconds,
         gpu_restricted: config.gpu_restricted,
         master_region: None,
+        executor: (!is_local).then(|| config.executor.clone()),
         principal: config.mesos_authentication_principal.clone(),
         callbacks: config.callbacks.clone().unwrap_or_default(),
     }

@@ -224,7 +224,8 @@ impl Term {
             // What needs no write must not leave either once somebody else may lead.
             self.store.ensure_ours()?;
         }
-        self.publish();
+        // Dropping what nobody looks at any more takes a while, and the acts need not wait for it.
+        let _before = self.publish();
         let now = self.clock.now().tick;
         self.news.turn_over(now);
         for act in batch.acts {
@@ -250,14 +251,15 @@ impl Term {
         Ok(())
     }
 
-    /// Shows readers the present state, before any reply says that it is.
-    fn publish(&mut self) {
-        if self.published != self.core.revision() {
-            self.published = self.core.revision();
-            let view = self.core.view();
-            self.tell_subscribers(&view);
-            self.outside.views.store(view);
+    /// Shows readers the present state, before any reply says that it is. Returns what they saw before.
+    fn publish(&mut self) -> Option<Arc<View>> {
+        if self.published == self.core.revision() {
+            return None;
         }
+        self.published = self.core.revision();
+        let view = self.core.view();
+        self.tell_subscribers(&view);
+        Some(self.outside.views.swap(view))
     }
 
     /// Before the events of this round are published, so that a new subscriber gets its own.

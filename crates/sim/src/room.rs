@@ -20,7 +20,8 @@ pub fn take(from: &mut [Resource], launch: &Launch) -> Option<Vec<Resource>> {
     };
     let sum = |kind: fn(&Amounts) -> Milli| launch.shares.values().map(kind).sum::<Milli>();
     let all = (sum(|it| it.cpus), sum(|it| it.mem), sum(|it| it.disk));
-    if all != (launch.resources.cpus, launch.resources.mem, launch.resources.disk) {
+    let need = launch.resources + launch.mesos.executor_resources.unwrap_or_default();
+    if all != (need.cpus, need.mem, need.disk) {
         return None;
     }
     for (role, share) in &launch.shares {

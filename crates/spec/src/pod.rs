@@ -110,12 +110,7 @@ fn settle_endpoints(pod: &mut Pod, networking: &Networking) {
 }
 
 fn sum<'a>(all: impl Iterator<Item = &'a Amounts>) -> Amounts {
-    all.fold(Amounts::default(), |sum, it| Amounts {
-        cpus: sum.cpus + it.cpus,
-        mem: sum.mem + it.mem,
-        disk: sum.disk + it.disk,
-        gpus: sum.gpus.saturating_add(it.gpus),
-    })
+    all.fold(Amounts::default(), |sum, it| sum + *it)
 }
 
 /// Every broken rule of a finished pod.

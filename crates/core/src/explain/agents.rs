@@ -48,12 +48,8 @@ impl Wish {
 
     /// The same instances placed, and another definition for the next.
     pub fn changed(&self, case: &Case, spec: AppSpec) -> Wish {
-        let candidate = Candidate {
-            roles: marathon_spec::accepted_roles(&spec, &case.policy.rules),
-            rules: constraint::Rules::new(&spec).into(),
-            enforce_role: self.candidate.enforce_role,
-            spec: Arc::new(spec),
-        };
+        let rules = constraint::Rules::new(&spec).into();
+        let candidate = Candidate::with(case.policy, spec.into(), rules, self.candidate.enforce_role);
         let ports = port_wishes(&candidate.spec);
         Wish { candidate, places: self.places.clone(), holders: BTreeMap::new(), ports }
     }
@@ -79,7 +75,7 @@ impl Wish {
             return true;
         }
         let mut pool = agent.pool.clone();
-        pool.take(&self.candidate.spec.resources, &self.candidate.roles);
+        pool.take(&self.candidate.need, &self.candidate.roles);
         pool.take_space(&wishes).is_some()
     }
 
@@ -171,7 +167,7 @@ fn broken<'a>(wish: &'a Wish, reason: Mismatch, offer: &Offer) -> Option<&'a Con
 
 /// What is short, in which unit, and how much is needed.
 fn kind(wish: &Wish, reason: Mismatch) -> Option<(&'static str, &'static str, Milli)> {
-    let need = &wish.candidate.spec.resources;
+    let need = &wish.candidate.need;
     Some(match reason {
         Mismatch::InsufficientCpus => ("cpus", "cpus", need.cpus),
         Mismatch::InsufficientMemory => ("memory", "MiB", need.mem),

@@ -71,6 +71,8 @@ fn is_constraint(it: Mismatch) -> bool {
 fn less(tries: &Tries, spec: &AppSpec, refusals: &[Vec<Mismatch>]) -> Option<Suggestion> {
     let short = |it: &Vec<Mismatch>| it.iter().all(|it| is_amount(*it));
     let need = &spec.resources;
+    let executor = tries.wish.candidate.executor;
+    let beside = [executor.cpus, executor.mem, executor.disk, Milli::from_whole(executor.gpus.into())];
     let needs = [need.cpus, need.mem, need.disk, Milli::from_whole(need.gpus.into())];
     let candidates = tries.all.iter().zip(refusals).filter(|(_, it)| !it.is_empty() && short(it));
     // By how much, in thousandths of what is asked for, over all kinds that are short.
@@ -80,6 +82,7 @@ fn less(tries: &Tries, spec: &AppSpec, refusals: &[Vec<Mismatch>]) -> Option<Sug
     };
     let nearest = candidates
         .map(|(agent, _)| agent.pool.amounts(&tries.wish.candidate.roles))
+        .map(|free| std::array::from_fn(|at| free[at].saturating_sub(beside[at])))
         // An app with nothing of what it needs is no app.
         .filter(|free| needs.iter().zip(free).take(2).all(|(need, free)| need.0 == 0 || free.0 > 0))
         .min_by_key(|free| (cost(free), *free))?;
@@ -232,7 +235,7 @@ fn wait(case: &Case, all: &[Seen], refusals: &[Vec<Mismatch>]) -> Option<Suggest
 fn one_more_agent(tries: &Tries, spec: &AppSpec) -> Option<Suggestion> {
     let roles = &tries.wish.candidate.roles;
     let role = roles.iter().find(|it| ***it == *ANY_ROLE).or(roles.first())?;
-    let need = &spec.resources;
+    let need = &tries.wish.candidate.need;
     let volumes = spec.persistent_volumes().into_iter().filter(|it| it.kind == DiskKind::Root);
     let disk = need.disk + volumes.map(|it| Milli::from_whole(it.size)).sum::<Milli>();
     let mut resources: Vec<Resource> = [

@@ -134,13 +134,31 @@ fn resources_that_are_short_are_told_with_numbers() {
         "a cpus 4 mem 384
          b cpus 0.5 mem 4096
          c cpus 0.1 mem 100",
-        "The one instance does not run; 1 waits: 2 of 3 agents: not enough cpus (needs 1 cpu, at most 0.5 cpus free); \
+        "The one instance waits: 2 of 3 agents: not enough cpus (needs 1 cpu, at most 0.5 cpus free); \
          1 of 3 agents: not enough memory (needs 512 MiB, 384 MiB free). Smallest change: lower mem to 384 MiB.
          a: not enough memory: needs 512 MiB, 384 MiB free
          b: not enough cpus: needs 1 cpu, 0.5 cpus free
          c: not enough cpus: needs 1 cpu, 0.1 cpus free
          -> lower mem to 384 MiB (1)
          -> add 1 agent with 1 cpu and 512 MiB free (1)",
+    );
+}
+
+#[test]
+fn what_a_custom_executor_needs_counts() {
+    let with_executor = |it: &mut AppUpdate| {
+        it.executor = Some("/bin/runs-it".to_owned());
+        it.executor_resources = Some(Amounts { cpus: Milli(250), ..Amounts::default() });
+    };
+    check_with(
+        Policy { executor: Some("//cmd".to_owned()), ..policy() },
+        app(512, with_executor),
+        "a cpus 1.1 mem 1024",
+        "The one instance waits: 1 of 1 agent: not enough cpus (needs 1.25 cpus, 1.1 cpus free). \
+         Smallest change: lower cpus to 0.85 cpus.
+         a: not enough cpus: needs 1.25 cpus, 1.1 cpus free
+         -> lower cpus to 0.85 cpus (1)
+         -> add 1 agent with 1.25 cpus and 512 MiB free (1)",
     );
 }
 
@@ -153,7 +171,7 @@ fn roles() {
         policy,
         app(512, any),
         "a role web cpus 4 mem 1024",
-        "The one instance does not run; 1 waits: 1 of 1 agent: role * not offered, only web. \
+        "The one instance waits: 1 of 1 agent: role * not offered, only web. \
          Smallest change: accept resources of role web too.
          a: role * not offered, only web
          -> accept resources of role web too (1)
@@ -196,7 +214,7 @@ fn attributes() {
         app(64, |it| it.constraints = is),
         "a cpus 4 mem 384 rack r1
          b cpus 4 mem 384",
-        "The one instance does not run; 1 waits: 2 of 2 agents: constraint rack IS r2 forbids it. \
+        "The one instance waits: 2 of 2 agents: constraint rack IS r2 forbids it. \
          Smallest change: relax constraint rack IS r2.
          a: constraint rack IS r2: here it is r1
          b: constraint rack IS r2: this agent has no rack
@@ -211,7 +229,7 @@ fn ports_gpus_and_maintenance() {
     check(
         app(64, |it| (it.port_definitions, it.require_ports) = (Some(vec![port]), Some(true))),
         "a cpus 4 mem 384 ports 31000-32000",
-        "The one instance does not run; 1 waits: 1 of 1 agent: port 8080 is not free. Smallest change: free port 8080 on a.
+        "The one instance waits: 1 of 1 agent: port 8080 is not free. Smallest change: free port 8080 on a.
          a: port 8080 is not free
          -> free port 8080 on a (1)
          -> take any ports (requirePorts false) (1)
@@ -220,7 +238,7 @@ fn ports_gpus_and_maintenance() {
     check(
         app(64, |_| {}),
         "a cpus 4 mem 384 gpus 1",
-        "The one instance does not run; 1 waits: 1 of 1 agent: it has 1 gpu, kept for those that need them. \
+        "The one instance waits: 1 of 1 agent: it has 1 gpu, kept for those that need them. \
          Smallest change: let it use agents with gpus (label GPU_SCHEDULING_BEHAVIOR=unrestricted).
          a: it has 1 gpu, kept for those that need them
          -> let it use agents with gpus (label GPU_SCHEDULING_BEHAVIOR=unrestricted) (1)

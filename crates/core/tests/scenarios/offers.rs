@@ -6,6 +6,26 @@ use marathon_model::app::{Constraint, Operator};
 
 use crate::rig::*;
 
+fn offer(at: usize, host: &str, cpus: Milli) -> Offer {
+    let any = |amount| Resource::new(ANY_ROLE, amount);
+    Offer {
+        id: OfferId::new(format!("batch-{at}")),
+        agent: AgentId::new(host),
+        hostname: host.into(),
+        role: ANY_ROLE.into(),
+        resources: vec![
+            any(Amount::Cpus(cpus)),
+            any(Amount::Mem(Milli::from_whole(100_000))),
+            any(Amount::Disk(Milli::from_whole(100_000))),
+            any(Amount::Ports(vec![PortRange { first: 31000, last: 39000 }])),
+        ],
+        attributes: Default::default(),
+        region: None,
+        zone: None,
+        unavailability: None,
+    }
+}
+
 /// So many instances wait; one batch holds an offer of each of these hosts. How many start on each.
 fn check(operator: Operator, value: Option<&str>, instances: u32, hosts: &str, want: &str) {
     let mut rig = Rig::new();
@@ -13,25 +33,7 @@ fn check(operator: Operator, value: Option<&str>, instances: u32, hosts: &str, w
     let update = AppUpdate { constraints: Some(vec![constraint]), ..sleep(instances) };
     deployed(rig.put("/web", AppEdit::Create(update)));
     rig.calls.clear();
-    let offer = |(at, host): (usize, &str)| {
-        let any = |amount| Resource::new(ANY_ROLE, amount);
-        Offer {
-            id: OfferId::new(format!("batch-{at}")),
-            agent: AgentId::new(host),
-            hostname: host.into(),
-            role: ANY_ROLE.into(),
-            resources: vec![
-                any(Amount::Cpus(Milli(100_000))),
-                any(Amount::Mem(Milli::from_whole(100_000))),
-                any(Amount::Disk(Milli::from_whole(100_000))),
-                any(Amount::Ports(vec![PortRange { first: 31000, last: 39000 }])),
-            ],
-            attributes: Default::default(),
-            region: None,
-            zone: None,
-            unavailability: None,
-        }
-    };
+    let offer = |(at, host)| offer(at, host, Milli(100_000));
     let offers = hosts.split_whitespace().enumerate().map(offer).collect();
     rig.feed(Event::Engine(EngineEvent::Offers(offers)));
     let mut started: BTreeMap<String, usize> = BTreeMap::new();
@@ -66,4 +68,40 @@ fn a_batch_of_offers_takes_as_many_as_group_by_allows() {
     check(Operator::Unique, None, 9, "a b c", "a:1 b:1 c:1");
     check(Operator::MaxPer, Some("2"), 9, "a b c", "a:2 b:2 c:2");
     check(Operator::Cluster, None, 9, "a b c", "a:9");
+}
+
+/// A cluster refuses a launch for which an offer does not have both the task and its executor.
+#[test]
+fn a_custom_executor_takes_its_share() {
+    let check = |default: Option<&str>, named: &str, cpus: u64, want: &str| {
+        let policy = Policy { executor: default.map(str::to_owned), ..policy() };
+        let mut rig = Rig::with(policy);
+        let update = AppUpdate {
+            executor: Some(named.to_owned()),
+            executor_resources: Some(Amounts { cpus: Milli(50), ..Amounts::default() }),
+            ..sleep(2)
+        };
+        deployed(rig.put("/web", AppEdit::Create(update)));
+        rig.calls.clear();
+        rig.feed(Event::Engine(EngineEvent::Offers(vec![offer(0, "a", Milli(cpus))])));
+        let accepted = rig.calls.iter().filter_map(|it| match it {
+            Call::Accept { operations, .. } => Some(operations),
+            _ => None,
+        });
+        let launches = accepted.flat_map(|it| Operation::launches(it));
+        let each = launches.map(|it| {
+            let all: Milli = it.shares.values().map(|it| it.cpus).sum();
+            let held =
+                rig.view().instance(&it.task.instance).and_then(|it| Some(it.task.as_ref()?.resources.cpus));
+            assert_eq!(held, Some(all), "what is held is what was taken");
+            format!("{}/{}", it.resources.cpus.0, all.0)
+        });
+        assert_eq!(each.collect::<Vec<_>>().join(" "), want, "{default:?} {named} {cpus}");
+    };
+    check(Some("//cmd"), "/bin/runs-it", 200, "100/150");
+    check(Some("//cmd"), "/bin/runs-it", 300, "100/150 100/150");
+    check(Some("/bin/runs-all"), "", 299, "100/150");
+    check(Some("/bin/runs-all"), "//cmd", 200, "100/100 100/100");
+    check(Some("//cmd"), "", 200, "100/100 100/100");
+    check(None, "/bin/runs-it", 200, "100/100 100/100");
 }
