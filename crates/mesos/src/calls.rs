@@ -55,8 +55,7 @@ impl Engine {
                     out.push(self.update_framework());
                 }
                 if let Some(roles) = self.subscribed(&wanted) {
-                    let revive = Some(v1::CallRevive { roles });
-                    out.push(plain(CallType::REVIVE, v1::Call { revive, ..Default::default() }));
+                    out.push(revive(roles));
                 }
             }
             Call::Suppress(unwanted) => {
@@ -182,6 +181,11 @@ impl Engine {
             drop_launches(&operations, "no master was there to start it", Reason::InvalidOffers, told);
         }
     }
+}
+
+pub(crate) fn revive(roles: Vec<String>) -> Written {
+    let revive = Some(v1::CallRevive { roles });
+    plain(CallType::REVIVE, v1::Call { revive, ..Default::default() })
 }
 
 pub(crate) fn reconcile(tasks: &[(TaskId, Option<AgentId>)], out: &mut Vec<Written>) {

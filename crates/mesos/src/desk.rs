@@ -9,8 +9,8 @@ use marathon_model::id::{AgentId, OfferId, TaskId};
 use marathon_model::offer::Launch;
 
 use crate::filter::Filter;
-use crate::framework::Roles;
 use crate::offer::Open;
+use crate::roles::Roles;
 
 /// So many offers are kept; what comes beyond is turned down at once. The core answers each within moments.
 pub const OFFERS_MAX: usize = 200_000;

@@ -18,6 +18,8 @@ use crate::{Engine, HEARTBEAT_TASK};
 
 /// Older masters lack calls and states that are needed.
 const OLDEST: (u32, u32) = (1, 5);
+/// The first ones that take other roles while they are subscribed to.
+const FLEXIBLE: (u32, u32) = (1, 9);
 /// The first ones that filter offers by conditions.
 const FILTERING: (u32, u32) = (1, 11);
 
@@ -37,7 +39,11 @@ impl Engine {
             return Err(End::Fatal(Fatal::TooOld(version.to_owned())));
         }
         let id = FrameworkId::new(subscribed.framework_id.value.as_str());
-        let filters = master.and_then(|it| it.version.as_deref()).is_some_and(|it| !is_before(it, FILTERING));
+        let since = |first: (u32, u32)| {
+            master.and_then(|it| it.version.as_deref()).is_some_and(|it| !is_before(it, first))
+        };
+        let (flexible, filters) = (since(FLEXIBLE), since(FILTERING));
+        self.desk().roles.begin(flexible);
         self.desk().filter.begin(filters);
         let again = std::mem::replace(&mut self.subscribed_before, true);
         self.config.id = Some(id.clone());

@@ -20,8 +20,8 @@ use v1::CallType;
 
 use crate::config::{About, Framework, MesosConfig};
 use crate::desk::Desk;
-use crate::framework::Roles;
 use crate::offer::Open;
+use crate::roles::Roles;
 use crate::take::Stock;
 use crate::{Engine, Masters};
 use differences::DIFFERENCES;

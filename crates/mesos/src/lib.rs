@@ -25,7 +25,9 @@ mod framework;
 mod offer;
 mod operations;
 mod pod;
+mod refusal;
 mod resource;
+mod roles;
 mod session;
 mod status;
 mod take;
@@ -51,7 +53,7 @@ pub use session::Fatal;
 
 use address::Watcher;
 use desk::Desk;
-use framework::Roles;
+use roles::Roles;
 use session::End;
 
 /// The name of the task that nobody has, asked for to see whether the master is there.

@@ -24,6 +24,7 @@ use v1::CallType;
 
 use crate::address::Address;
 use crate::calls::{Written, reconcile};
+use crate::refusal::{said, turned_away};
 use crate::wire::{Answers, Head, Io, dial, request};
 use crate::{Engine, HEARTBEAT_TASK, framework, now, status};
 
@@ -162,7 +163,7 @@ impl Engine {
                 let event =
                     event.map_err(|error| End::Lost(format!("the first event cannot be read: {error}")))?;
                 let welcome = self.welcome(event).map_err(|end| self.unless_for_roles(end))?;
-                self.desk().roles.taken(roles);
+                self.took(&roles);
                 return Ok((stream, welcome));
             }
             let piece = tokio::time::timeout(ANSWER, stream.answers.piece()).await;
@@ -177,7 +178,11 @@ impl Engine {
     /// The call that subscribes, and the roles it names.
     pub(crate) fn subscription(&self) -> (v1::Call, Vec<String>) {
         let id = self.config.id.as_ref().map(|it| it.to_string());
-        let roles = &self.desk().roles;
+        let roles = &mut self.desk().roles;
+        // It costs nothing to ask with what has to be asked anyway.
+        if let Some(role) = roles.try_again(Instant::now()) {
+            tracing::info!(role, "the master is asked again for a role that was refused");
+        }
         let subscribe = v1::CallSubscribe {
             framework_info: framework::info(&self.config.framework, id.as_deref(), roles),
             suppressed_roles: roles.suppressed(),
@@ -190,17 +195,6 @@ impl Engine {
             ..Default::default()
         };
         (call, roles.known())
-    }
-
-    /// A master that refuses the framework for roles which are not its own may take it without them.
-    fn unless_for_roles(&self, end: End) -> End {
-        let End::Fatal(Fatal::Refused(words)) = &end else { return end };
-        let gone = self.desk().roles.refuse(words);
-        if gone.is_empty() {
-            return end;
-        }
-        tracing::error!(roles = ?gone, "the master refuses the framework, which goes on without these roles: {words}");
-        End::Again(format!("apps of the roles {gone:?} get no offers: {words}"))
     }
 
     async fn connected(
@@ -298,16 +292,20 @@ impl Engine {
                 return Ok(End::Stopped);
             }
             let overdue = line.in_flight.front().map(|(_, since)| *since + ANSWER);
-            let (repeat, look) = {
+            let (repeat, look, role) = {
                 let desk = self.desk();
-                (desk.repeat_at(), desk.filter.next().filter(|_| self.config.filtering.is_some()))
+                let look = desk.filter.next().filter(|_| self.config.filtering.is_some());
+                (desk.repeat_at(), look, desk.roles.due())
             };
             let room = line.in_flight.len() < WINDOW;
             tokio::select! {
                 answer = line.answers.answer(), if !line.in_flight.is_empty() => {
                     let (head, text) = answer.map_err(lost("the connection for calls broke"))?;
                     if let Some((sent, _)) = line.in_flight.pop_front() {
-                        self.answered(sent, &head, &text).await?;
+                        let next = self.answered(sent, &head, &text).await?;
+                        if !next.is_empty() {
+                            self.send(&mut line, next).await?;
+                        }
                     }
                 }
                 call = inbox.recv(), if room && !stopping => match call {
@@ -340,6 +338,16 @@ impl Engine {
                 () = sleep_until(look.unwrap_or_else(far).into()), if room && look.is_some() && !stopping => {
                     let out = self.filtered().into_iter().collect();
                     self.send(&mut line, out).await?;
+                }
+                () = sleep_until(role.map_or_else(far, |it| it.at).into()), if room && role.is_some() && !stopping => {
+                    if role.is_some_and(|it| it.subscribe) {
+                        return Ok(End::Again("roles that were refused together are asked for one by one".to_owned()));
+                    }
+                    let role = self.desk().roles.try_again(Instant::now());
+                    if let Some(role) = role {
+                        tracing::info!(role, "the master is asked again for a role that it refused");
+                        self.send(&mut line, vec![self.update_framework()]).await?;
+                    }
                 }
                 () = sleep_until(overdue.unwrap_or_else(far).into()), if overdue.is_some() => {
                     return Ok(End::Lost(format!("the master has not answered a call for {ANSWER:?}")));
@@ -376,12 +384,19 @@ impl Engine {
         request(buffer, PATH, &headers, &codec.encode(call));
     }
 
-    async fn answered(&self, sent: Sent, head: &Head, text: &str) -> Result<(), End> {
+    /// Returns the calls that follow from an answer.
+    async fn answered(&self, sent: Sent, head: &Head, text: &str) -> Result<Vec<Written>, End> {
         if matches!(head.status, 200 | 202) {
             if let Sent::Update(roles) = sent {
-                self.desk().roles.taken(roles);
+                self.took(&roles);
             }
-            return Ok(());
+            return Ok(Vec::new());
+        }
+        if let Sent::Update(named) = &sent {
+            let next = self.without_roles(named, head.status, text);
+            if !next.is_empty() {
+                return Ok(next);
+            }
         }
         match (head.status, &sent) {
             // A master older than 1.9 does not know the call, and others refuse it with another user than the
@@ -417,7 +432,7 @@ impl Engine {
                 self.tell(EngineEvent::Status(status)).await?;
             }
         }
-        Ok(())
+        Ok(Vec::new())
     }
 
     /// Calls for which there is no subscription.
@@ -430,21 +445,6 @@ impl Engine {
             let _ = self.tell(event).await;
         }
     }
-}
-
-/// What an answer to SUBSCRIBE other than the stream means.
-fn turned_away(address: &Address, head: &Head, text: &str) -> End {
-    match head.status {
-        307 | 302 | 308 => End::Elsewhere(head.get("location").and_then(|it| address.redirected(it))),
-        400 | 401 | 403 | 405 | 406 | 415 => End::Fatal(Fatal::Refused(said(head, text))),
-        _ => End::Lost(said(head, text)),
-    }
-}
-
-/// The status and the master's words, which now and then begin with it.
-fn said(head: &Head, text: &str) -> String {
-    let status = head.status.to_string();
-    if text.starts_with(&status) { text.to_owned() } else { format!("{status} {text}").trim_end().to_owned() }
 }
 
 /// A question that even an idle master answers: for a task that nobody has.

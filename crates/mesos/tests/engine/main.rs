@@ -5,4 +5,5 @@ mod filter;
 mod future;
 mod playback;
 mod replay;
+mod roles;
 mod script;
