@@ -7,13 +7,14 @@ use marathon_model::id::PathId;
 use marathon_model::resources::{Amounts, Milli};
 
 use crate::report::{Report, feature_disabled, fraction};
-use crate::{Place, Rules, check, constraint, container, network, role, uri};
+use crate::{Place, Rules, check, constraint, container, name, network, role, uri};
 
 const SINGLE_INSTANCE_LABEL: &str = "MARATHON_SINGLE_INSTANCE_APP";
 const RESERVED_NAMES: [&str; 3] = ["restart", "tasks", "versions"];
 
 pub fn all(spec: &AppSpec, rules: &Rules, place: &Place<'_>, report: &mut Report) {
     id(&spec.id, report);
+    name::judge(spec, report);
     command(spec, report);
     secrets(spec, rules, report);
     environment(&spec.env, spec, "/env", rules, report);

@@ -19,6 +19,7 @@ mod check;
 mod constraint;
 mod container;
 mod judge;
+mod name;
 mod network;
 mod overlay;
 mod pod;

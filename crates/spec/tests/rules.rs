@@ -72,6 +72,48 @@ fn ids() {
 }
 
 #[test]
+fn names_fit_into_the_ids_of_tasks() {
+    let id = |length: usize| format!("/{}", "a".repeat(length - 1));
+    let too_long = |length: usize, most: usize| {
+        format!(
+            "/id is {length} characters long, must not be longer than {most}: the ids of its tasks contain it and have at most 255"
+        )
+    };
+    for (length, more, want) in [
+        (194, "", "ok".to_owned()),
+        (195, "", too_long(195, 194)),
+        (194, r#","executor":"/x""#, too_long(194, 185)),
+        (194, r#","executor":"//cmd""#, "ok".to_owned()),
+        (300, "", too_long(300, 194)),
+    ] {
+        let body = format!(r#"{{"id":"{}","cmd":"x"{more}}}"#, id(length));
+        let got = post(&body, &Rules::default()).map_or_else(|it| it, |_| "ok".to_owned());
+        assert_eq!(got, want, "{length} {more}");
+    }
+    let volume = |length: usize, name: &str| {
+        format!(
+            r#"{{"id":"{}","cmd":"x","container":{{"type":"MESOS","volumes":[{{"containerPath":"{name}","mode":"RW","persistent":{{"size":1}}}}]}}}}"#,
+            id(length)
+        )
+    };
+    let at = "/container/volumes(0)/containerPath";
+    let long =
+        format!("{at} is too long: with the id of the app the id of the volume has more than 255 characters");
+    let odd = format!("{at} must contain neither \"\\\" nor control characters");
+    for (length, name, want) in [
+        (2, "a".repeat(216), "ok"),
+        (2, "a".repeat(217), &long),
+        (194, "a".repeat(24), "ok"),
+        (194, "a".repeat(25), &long),
+        (2, "a\\\\b".to_owned(), &odd),
+        (2, "a\\u0007".to_owned(), &odd),
+    ] {
+        let got = post(&volume(length, &name), &as_dev()).map_or_else(|it| it, |_| "ok".to_owned());
+        assert_eq!(got, want, "{length} {name}");
+    }
+}
+
+#[test]
 fn commands() {
     let either = "/ AppDefinition must either contain one of 'cmd' or 'args', and/or a 'container'.";
     let image = r#""container":{"docker":{"image":"nginx"}}"#;
