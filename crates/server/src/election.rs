@@ -32,6 +32,10 @@ use crate::notify::Notify;
 use crate::shell::Shell;
 use crate::standby::Shelf;
 
+/// Below the path of `--zk`: where instances stand for election.
+pub const LATCH: &str = "leader-curator";
+/// Where one stands that needs none.
+pub const ALONE: &str = "leader-alone";
 /// After a term that could not begin, or that failed.
 const PAUSE_MIN: Duration = Duration::from_millis(500);
 /// How long what was decided before a hand-over may take to leave. What did not is found by the next leader.
@@ -43,8 +47,10 @@ const FAREWELL: Duration = Duration::from_millis(500);
 pub struct Election {
     options: Options,
     store: ZkOptions,
-    /// `None` with `--disable_ha`: who alone is there need not be elected.
-    folder: Option<String>,
+    /// Not with `--disable_ha`: who alone is there need not be elected.
+    elects: bool,
+    /// Where instances stand, in the order in which they lead, or one that is alone, to be seen.
+    folder: String,
     /// What a follower reads ahead, if it does.
     standby: Option<Standby<Shelf>>,
     notify: Notify,
@@ -71,12 +77,13 @@ impl Election {
     /// `None` without `--zk`.
     pub fn new(config: &Config) -> Result<Option<Election>, String> {
         let Some(options) = options(config)? else { return Ok(None) };
-        let folder = config.ha.then(|| format!("{}/leader-curator", options.url.path));
+        let name = if config.ha { LATCH } else { ALONE };
+        let (elects, folder) = (config.ha, format!("{}/{name}", options.url.path));
         let standby = (config.ha && config.warm_standby).then(|| Standby::new(&options.url.path));
         let notify = Notify::new(config.leader_notify.clone());
         let (leads, refused) = (Mutex::default(), Arc::default());
         let store = store_options(config);
-        Ok(Some(Election { options, store, folder, standby, notify, leads, refused }))
+        Ok(Some(Election { options, store, elects, folder, standby, notify, leads, refused }))
     }
 
     /// Stands for election until told to end. `stop_http` takes no more connections.
@@ -121,27 +128,30 @@ impl Election {
         own: String,
         standing: watch::Sender<Standing>,
     ) -> tokio::task::JoinHandle<()> {
-        let (folder, refused) = (self.folder.clone(), self.refused.clone());
+        let (elects, folder, refused) = (self.elects, self.folder.clone(), self.refused.clone());
         tokio::spawn(async move {
-            match folder {
-                Some(folder) => {
-                    let error = latch::stand(&client, &folder, &own, &standing).await;
-                    if !matches!(error, Error::Closed | Error::Expired) {
-                        let text = format!("this instance cannot stand for election: {error}");
-                        let before = locked(&refused).replace(text.clone());
-                        if before.as_ref() != Some(&text) {
-                            tracing::error!(folder, "{text}; trying again");
-                        }
+            if elects {
+                let error = latch::stand(&client, &folder, &own, &standing).await;
+                if !matches!(error, Error::Closed | Error::Expired) {
+                    let text = format!("this instance cannot stand for election: {error}");
+                    let before = locked(&refused).replace(text.clone());
+                    if before.as_ref() != Some(&text) {
+                        tracing::error!(folder, "{text}; trying again");
                     }
                 }
-                None => {
-                    let mut state = client.state();
-                    if state.wait_for(|it| *it == State::Connected).await.is_ok() {
-                        standing.send_replace(Standing::Leading);
-                        client.over().await;
-                    }
-                }
+                return;
             }
+            let mut state = client.state();
+            if state.wait_for(|it| *it == State::Connected).await.is_err() {
+                return;
+            }
+            standing.send_replace(Standing::Leading);
+            // It leads whoever else stands there, but nobody may replace its state (`marathon state`).
+            let error = latch::stand(&client, &folder, &own, &watch::Sender::new(Standing::Unknown)).await;
+            if !matches!(error, Error::Closed | Error::Expired) {
+                tracing::warn!(folder, "`marathon state` cannot see that this instance runs: {error}");
+            }
+            client.over().await;
         })
     }
 

@@ -17,6 +17,7 @@ use marathon_store::{Entry, Options, Pair, Store, ZkOptions, ZkStore, read_zooke
 use marathon_zookeeper::{Client, ZkUrl, latch};
 use tokio::runtime::Runtime;
 
+use crate::election::{ALONE, LATCH};
 use crate::exit::chain;
 
 const USAGE: &str = "usage: marathon state dump FROM [FILE]\n       \
@@ -214,11 +215,13 @@ impl Place {
             }
             Place::ZooKeeper(url) => {
                 let (runtime, client) = connect(url)?;
-                let folder = format!("{}/leader-curator", url.path);
-                let leader =
-                    runtime.block_on(latch::leader(&client, &folder)).map_err(|it| it.to_string())?;
-                if let Some(leader) = leader {
-                    return Err(format!("{leader} leads there: stop all instances first"));
+                for name in [LATCH, ALONE] {
+                    let folder = format!("{}/{name}", url.path);
+                    let leader =
+                        runtime.block_on(latch::leader(&client, &folder)).map_err(|it| it.to_string())?;
+                    if let Some(leader) = leader {
+                        return Err(format!("{leader} leads there: stop all instances first"));
+                    }
                 }
                 // Opening takes it away from whoever has it, which must not happen for nothing.
                 let there = runtime.block_on(read_zookeeper(&client, &url.path)).map_err(|it| chain(&it))?;

@@ -228,9 +228,19 @@ fn what_is_not_ours_is_refused_and_alone_needs_no_election() {
     assert_eq!(ended.status.code(), Some(107), "{text}");
     assert!(text.contains("the state of the original Marathon") && text.contains("/v2/groups"), "{text}");
 
-    let alone = instance(&zk.url("/alone"), &folder.path().join("alone"), &["--disable_ha"]);
+    let mut alone = instance(&zk.url("/alone"), &folder.path().join("alone"), &["--disable_ha"]);
     leads(&alone);
     post(&alone, "/a");
+    // Its state is not taken away below it, but may be once it is gone.
+    let dump = folder.path().join("dump").display().to_string();
+    let (done, text) = state(&["dump", &zk.url("/alone"), &dump]);
+    assert!(done, "{text}");
+    let (done, text) = state(&["load", "--force", &zk.url("/alone"), &dump]);
+    assert!(!done && text.contains("stop all instances first"), "{text}");
+    post(&alone, "/b");
+    alone.stop();
+    let (done, text) = state(&["load", "--force", &zk.url("/alone"), &dump]);
+    assert!(done, "{text}");
 }
 
 fn state(arguments: &[&str]) -> (bool, String) {
