@@ -9,6 +9,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod common;
+mod nets;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -17,76 +18,40 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use marathon_testkit::zookeeper::ZooKeeper;
+use nets::schemes::{self, VIRTUAL};
+use nets::{Guard, Net};
 
 const PATIENCE: Duration = Duration::from_secs(60);
-const DEPLOY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy");
 /// Requests of which the share that was passed on is told.
 const SAMPLE: usize = 60;
 
-fn ip(arguments: &str) -> bool {
-    let done = Command::new("ip").args(arguments.split(' ')).stderr(Stdio::null()).status();
-    done.is_ok_and(|it| it.success())
-}
-
-/// Namespaces on a bridge. Gone when dropped.
 struct Lab {
-    /// The third number of all addresses, and part of all names.
-    net: u8,
+    net: Net,
     folder: PathBuf,
     processes: Vec<(String, Child)>,
+    /// Dropped last.
+    _guard: Guard,
 }
 
 impl Lab {
     fn new(hosts: u8) -> Option<Lab> {
-        let net = (std::process::id() % 200) as u8 + 20;
-        // Programs refuse scripts in folders that others may write to.
-        let folder = PathBuf::from(format!("/run/marathon-lab-{}", std::process::id()));
-        let lab = Lab { net, folder, processes: Vec::new() };
-        // The bridge is in a namespace of its own: on this machine others may filter what crosses a bridge.
-        if !ip(&format!("netns add mz{net}")) {
-            return None;
-        }
-        std::fs::create_dir_all(&lab.folder).unwrap();
-        for step in [
-            format!("-n mz{net} link add br0 type bridge"),
-            format!("-n mz{net} link set br0 up"),
-            format!("link add mz{net} type veth peer name us netns mz{net}"),
-            format!("-n mz{net} link set us master br0 up"),
-            format!("addr add 10.99.{net}.254/24 dev mz{net}"),
-            format!("link set mz{net} up"),
-        ] {
-            assert!(ip(&step), "ip {step}");
-        }
-        for host in 1..=hosts {
-            let name = lab.name(host);
-            for step in [
-                format!("netns add {name}"),
-                format!("-n {name} link add eth0 type veth peer name h{host} netns mz{net}"),
-                format!("-n mz{net} link set h{host} master br0 up"),
-                format!("-n {name} addr add 10.99.{net}.{host}/24 dev eth0"),
-                format!("-n {name} link set eth0 up"),
-                format!("-n {name} link set lo up"),
-            ] {
-                assert!(ip(&step), "ip {step}");
-            }
-        }
-        Some(lab)
-    }
-
-    fn name(&self, host: u8) -> String {
-        format!("mz{}h{host}", self.net)
+        let net = Net::claim("mz", 99)?;
+        let folder = schemes::folder("lab");
+        let guard = Guard::new(Some(&net), Path::new("/run/no-group"), &[&folder]);
+        net.build(1..=hosts);
+        Some(Lab { net, folder, processes: Vec::new(), _guard: guard })
     }
 
     fn address(&self, host: u8) -> Ipv4Addr {
-        Ipv4Addr::new(10, 99, self.net, host)
+        self.net.address(host)
     }
 
     /// Starts a program on a host. What it says is in a file of that name.
-    fn start(&mut self, host: u8, what: &str, program: &str, arguments: &[&str]) {
+    fn start(&mut self, host: u8, what: &str, program: &[String]) {
         let log = std::fs::File::options().create(true).append(true).open(self.folder.join(what)).unwrap();
-        let child = Command::new("ip")
-            .args(["netns", "exec", &self.name(host), program])
-            .args(arguments)
+        let words = [&self.net.through(host)[..], program].concat();
+        let child = Command::new(&words[0])
+            .args(&words[1..])
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)
@@ -95,7 +60,6 @@ impl Lab {
         self.processes.push((what.to_owned(), child));
     }
 
-    /// `ip netns exec` becomes the program, so its pid is the program's.
     fn end(&mut self, what: &str, signal: &str) {
         let at = self.processes.iter().position(|it| it.0 == what).unwrap();
         let (_, mut child) = self.processes.remove(at);
@@ -107,25 +71,14 @@ impl Lab {
         std::fs::read_to_string(self.folder.join(what)).unwrap_or_default()
     }
 
-    /// A file of `deploy/` with the addresses of the lab, every change of which is one that the file names.
-    fn deploy(&self, file: &str, changes: &[(&str, String)]) -> String {
-        let mut text = std::fs::read_to_string(Path::new(DEPLOY).join(file)).unwrap();
-        for (from, to) in changes {
-            assert!(text.contains(from), "{file} has no {from}");
-            text = text.replace(from, to);
-        }
-        text = text.replace("10.0.0.", &format!("10.99.{}.", self.net));
-        let path = self.folder.join(Path::new(file).file_name().unwrap());
-        std::fs::write(&path, text).unwrap();
-        path.display().to_string()
-    }
-
     fn marathon(&mut self, host: u8, zk: &str) {
         let data = self.folder.join(format!("data{host}")).display().to_string();
         let hostname = self.address(host).to_string();
         let flags = ["--master", "local", "--zk", zk, "--zk_session_timeout", "2000", "--data_dir", &data];
         let flags = [&flags[..], &["--hostname", &hostname, "--http_port", "8080"]].concat();
-        self.start(host, &format!("marathon{host}"), env!("CARGO_BIN_EXE_marathon"), &flags);
+        let words = [&[env!("CARGO_BIN_EXE_marathon")], &flags[..]].concat();
+        let words: Vec<String> = words.into_iter().map(str::to_owned).collect();
+        self.start(host, &format!("marathon{host}"), &words);
     }
 
     /// The instance that says that it leads.
@@ -145,9 +98,7 @@ impl Lab {
     }
 
     fn holds(&self, host: u8, address: Ipv4Addr) -> bool {
-        let shown =
-            Command::new("ip").args(["-n", &self.name(host), "-4", "addr", "show", "dev", "eth0"]).output();
-        String::from_utf8_lossy(&shown.unwrap().stdout).contains(&format!("{address}/"))
+        self.net.holds(host, address)
     }
 }
 
@@ -163,17 +114,6 @@ impl Drop for Lab {
             }
             let _ = (child.kill(), child.wait());
         }
-        for host in 1..=9 {
-            // The keeper of a host, and whatever else was left there.
-            if let Ok(pids) = Command::new("ip").args(["netns", "pids", &self.name(host)]).output() {
-                for pid in String::from_utf8_lossy(&pids.stdout).split_whitespace() {
-                    let _ = Command::new("kill").args(["-9", pid]).status();
-                }
-            }
-            ip(&format!("netns del {}", self.name(host)));
-        }
-        ip(&format!("netns del mz{}", self.net));
-        let _ = std::fs::remove_dir_all(&self.folder);
     }
 }
 
@@ -256,8 +196,8 @@ fn change(address: Ipv4Addr, id: &str) {
 
 #[test]
 fn every_scheme_leads_to_the_leader() {
-    let missing = ["haproxy", "nginx", "keepalived"].map(|it| format!("/usr/sbin/{it}"));
-    let missing: Vec<_> = missing.iter().filter(|it| !Path::new(it).exists()).collect();
+    let mut missing = vec!["haproxy", "nginx", "keepalived"];
+    missing.retain(|it| !schemes::is_installed(it));
     assert!(missing.is_empty(), "these tests need {missing:?}: bin/need installs them");
     let Some(mut lab) = Lab::new(5) else {
         eprintln!("skipped: network namespaces need root");
@@ -285,27 +225,17 @@ fn every_scheme_leads_to_the_leader() {
     for host in 1..=3 {
         lab.marathon(host, &zk);
     }
-    let haproxy = lab.deploy("haproxy/haproxy.cfg", &[]);
-    lab.start(4, "haproxy", "haproxy", &["-db", "-f", &haproxy]);
-    let conf = lab.deploy("nginx/marathon.conf", &[]);
-    let folder = lab.folder.display().to_string();
-    let whole = format!(
-        "daemon off; pid {folder}/nginx.pid; error_log stderr; events {{}} \
-         http {{ access_log off; client_body_temp_path {folder}/b; proxy_temp_path {folder}/p; include {conf}; }}"
-    );
-    std::fs::write(lab.folder.join("nginx.conf"), whole).unwrap();
-    lab.start(5, "nginx", "nginx", &["-c", &format!("{folder}/nginx.conf"), "-e", "stderr"]);
-    let script = lab.deploy("keepalived/marathon-leads", &[]);
-    Command::new("chmod").args(["755", &script]).status().unwrap();
-    let conf = lab.deploy("keepalived/keepalived.conf", &[("/etc/keepalived/marathon-leads", script)]);
+    let haproxy = schemes::haproxy(&lab.net, &lab.folder);
+    lab.start(4, "haproxy", &haproxy);
+    let nginx = schemes::nginx(&lab.net, &lab.folder);
+    lab.start(5, "nginx", &nginx);
     for host in 1..=3 {
-        let (pid, vrrp) = (format!("{folder}/k{host}.pid"), format!("{folder}/v{host}.pid"));
-        let flags = ["-n", "-l", "-P", "-f", &conf, "-p", &pid, "-r", &vrrp];
-        lab.start(host, &format!("keepalived{host}"), "keepalived", &flags);
+        let keepalived = schemes::keepalived(&lab.net, &lab.folder, host);
+        lab.start(host, &format!("keepalived{host}"), &keepalived);
     }
 
     let all = [1, 2, 3];
-    let (balanced, by_nginx, virtual_ip) = (lab.address(4), lab.address(5), lab.address(100));
+    let (balanced, by_nginx, virtual_ip) = (lab.address(4), lab.address(5), lab.address(VIRTUAL));
     let schemes = [("HAProxy", balanced), ("nginx", by_nginx), ("keepalived", virtual_ip)];
     let mut before = lab.leader(&all);
     // Another leads, the one of before comes back as a follower, and so on around.

@@ -1,11 +1,11 @@
-//! Clients of the run: each owns an app, changes it through any instance, reads it, and writes down what it saw.
+//! Clients of the run: each owns an app, changes it by its way, reads it, and writes down what it saw.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::history::{Moment, Op, Outcome, State, What};
+use super::history::{Claim, Moment, Op, Outcome, State, Way, What};
 
 /// A client that waited so long for an answer gives up.
 const PATIENCE: Duration = Duration::from_secs(8);
@@ -27,10 +27,24 @@ pub enum Answer {
     Unsent,
 }
 
+/// What the head of an answer says about who gave it.
+#[derive(Debug, Clone, Default)]
+pub struct Head {
+    /// By an instance. HAProxy and nginx say things of their own, which promise nothing.
+    pub is_ours: bool,
+    pub passed_on: bool,
+    /// `host:port`
+    pub leader: String,
+}
+
 /// One request, with an end to its patience: a frozen instance answers nothing.
 pub fn ask(address: SocketAddr, method: &str, path: &str, body: &str) -> Answer {
+    ask_and_see(address, method, path, body).0
+}
+
+pub fn ask_and_see(address: SocketAddr, method: &str, path: &str, body: &str) -> (Answer, Head) {
     let Ok(mut stream) = TcpStream::connect_timeout(&address, Duration::from_secs(1)) else {
-        return Answer::Unsent;
+        return (Answer::Unsent, Head::default());
     };
     let _ = stream.set_read_timeout(Some(PATIENCE));
     let head = format!(
@@ -39,15 +53,15 @@ pub fn ask(address: SocketAddr, method: &str, path: &str, body: &str) -> Answer 
         body.len()
     );
     if stream.write_all(head.as_bytes()).is_err() {
-        return Answer::Nothing;
+        return (Answer::Nothing, Head::default());
     }
     let mut answer = Vec::new();
     let whole = stream.read_to_end(&mut answer).is_ok();
     let answer = String::from_utf8_lossy(&answer).into_owned();
-    answer_of(&answer).filter(|_| whole).unwrap_or(Answer::Nothing)
+    answer_of(&answer).filter(|_| whole).unwrap_or((Answer::Nothing, Head::default()))
 }
 
-fn answer_of(answer: &str) -> Option<Answer> {
+fn answer_of(answer: &str) -> Option<(Answer, Head)> {
     let (head, body) = answer.split_once("\r\n\r\n")?;
     let status = head.split(' ').nth(1)?.parse().ok()?;
     let field = |wanted: &str| {
@@ -56,14 +70,18 @@ fn answer_of(answer: &str) -> Option<Answer> {
             name.eq_ignore_ascii_case(wanted).then(|| value.trim())
         })
     };
+    let leader = field("x-marathon-leader").unwrap_or_default().trim_start_matches("http://").to_owned();
+    let passed_on = field("x-marathon-via").is_some();
+    let seen = Head { is_ours: field("x-frame-options").is_some(), passed_on, leader };
     // An answer that was cut off is none.
-    match field("content-length").and_then(|it| it.parse::<usize>().ok()) {
+    let answer = match field("content-length").and_then(|it| it.parse::<usize>().ok()) {
         Some(length) if body.len() != length => None,
         _ if field("transfer-encoding").is_some() => {
             body.ends_with("0\r\n\r\n").then(|| Answer::Status(status, dechunked(body)))
         }
         _ => Some(Answer::Status(status, body.to_owned())),
-    }
+    };
+    answer.map(|it| (it, seen))
 }
 
 fn dechunked(mut rest: &str) -> String {
@@ -85,24 +103,39 @@ enum Pace {
     Busy,
     /// Few changes: its tasks run long enough to be counted exactly.
     Calm,
+    /// Hardly any, and nothing is killed or restarted: whatever becomes of its tasks has another cause.
+    Still,
 }
 
 pub struct Client {
     pub id: usize,
-    pub instances: Vec<SocketAddr>,
+    /// Where it asks: the instances, or one address for all.
+    at: Vec<SocketAddr>,
+    /// Every way there is, instances first.
+    everywhere: Vec<SocketAddr>,
+    instances: Vec<SocketAddr>,
     pub began: Instant,
     pub ops: Vec<Op>,
-    /// Changes that are no part of the audited state: tasks killed, apps restarted.
-    pub others: u64,
+    /// Instances that answered it as leaders.
+    pub claims: Vec<Claim>,
     /// What it last tried to make of its app.
     tried: State,
     dice: Dice,
 }
 
 impl Client {
-    pub fn new(id: usize, seed: u64, instances: Vec<SocketAddr>, began: Instant) -> Client {
+    pub fn new(
+        (id, way): (usize, Way),
+        seed: u64,
+        instances: Vec<SocketAddr>,
+        schemes: &[(Way, SocketAddr)],
+        began: Instant,
+    ) -> Client {
         let dice = Dice(seed.wrapping_add(id as u64 + 1));
-        Client { id, instances, began, ops: Vec::new(), others: 0, tried: State::default(), dice }
+        let at = schemes.iter().find(|it| it.0 == way).map_or(instances.clone(), |it| vec![it.1]);
+        let everywhere = instances.iter().copied().chain(schemes.iter().map(|it| it.1)).collect();
+        let (ops, claims, tried) = (Vec::new(), Vec::new(), State::default());
+        Client { id, at, everywhere, instances, began, ops, claims, tried, dice }
     }
 
     fn now(&self) -> Moment {
@@ -110,7 +143,7 @@ impl Client {
     }
 
     fn pace(&self) -> Pace {
-        [Pace::Quick, Pace::Busy, Pace::Calm][self.id % 3]
+        [Pace::Quick, Pace::Busy, Pace::Calm, Pace::Quick, Pace::Busy, Pace::Still][self.id % 6]
     }
 
     fn path(&self) -> String {
@@ -119,15 +152,18 @@ impl Client {
 
     pub fn run(&mut self, stop: &AtomicBool) {
         while !stop.load(Ordering::Relaxed) {
-            let at = self.instances[self.dice.below(3) as usize];
-            let (change, pause) = match self.pace() {
-                Pace::Quick => (65, 80),
-                Pace::Busy => (45, 400),
-                Pace::Calm => (6, 400),
+            let at = self.at[self.dice.below(3) as usize % self.at.len()];
+            // Of a thousand.
+            let (change, other, pause) = match self.pace() {
+                Pace::Quick => (650, 0, 80),
+                Pace::Busy => (450, 30, 400),
+                Pace::Calm => (60, 30, 400),
+                Pace::Still if self.tried == State::default() => (1000, 0, 400),
+                Pace::Still => (4, 0, 400),
             };
-            match self.dice.below(100) {
+            match self.dice.below(1000) {
                 it if it < change => self.change(at),
-                it if it < change + 3 => self.other(at),
+                it if it < change + other => self.other(at),
                 _ => drop(self.read(at)),
             }
             std::thread::sleep(Duration::from_millis(20 + self.dice.below(pause)));
@@ -146,6 +182,32 @@ impl Client {
         }
     }
 
+    /// Asks, and notes who led.
+    fn ask(&mut self, at: SocketAddr, method: &str, path: &str, body: &str) -> (Answer, bool) {
+        let sent = self.now();
+        let (answer, head) = ask_and_see(at, method, path, body);
+        if let Answer::Status(200 | 201, _) = answer
+            && let Some(instance) = self.instances.iter().position(|it| it.to_string() == head.leader)
+        {
+            self.claims.push(Claim { instance, sent, told: self.now() });
+        }
+        (answer, head.is_ours)
+    }
+
+    /// What an answer says of a change. Only an instance knows that nothing was done.
+    fn outcome((answer, is_ours): (Answer, bool)) -> Outcome {
+        match answer {
+            Answer::Status(200 | 201, _) if is_ours => Outcome::Done,
+            Answer::Status(400..500 | 503, _) if is_ours => Outcome::Refused,
+            Answer::Unsent => Outcome::Refused,
+            Answer::Status(..) | Answer::Nothing => Outcome::Unknown,
+        }
+    }
+
+    fn note(&mut self, sent: Moment, what: What) {
+        self.ops.push(Op { sent, told: self.now(), what });
+    }
+
     fn write(&mut self, at: SocketAddr, state: State) -> Outcome {
         self.tried = state;
         let State { label, instances } = state;
@@ -154,20 +216,16 @@ impl Client {
                 "backoffSeconds":0,"upgradeStrategy":{{"minimumHealthCapacity":0.5,"maximumOverCapacity":0.5}},
                 "unreachableStrategy":{{"inactiveAfterSeconds":1,"expungeAfterSeconds":3}}}}"#
         );
-        let sent = self.now();
-        let outcome = match ask(at, "PUT", &format!("{}?force=true", self.path()), &body) {
-            Answer::Status(200 | 201, _) => Outcome::Done,
-            Answer::Status(400..500 | 503, _) | Answer::Unsent => Outcome::Refused,
-            _ => Outcome::Unknown,
-        };
-        self.ops.push(Op { sent, told: self.now(), what: What::Write(state, outcome) });
+        let (sent, path) = (self.now(), format!("{}?force=true", self.path()));
+        let outcome = Client::outcome(self.ask(at, "PUT", &path, &body));
+        self.note(sent, What::Write(state, outcome));
         outcome
     }
 
     /// `None`: no answer, or none that says anything.
     pub fn read(&mut self, at: SocketAddr) -> Option<State> {
-        let sent = self.now();
-        let state = match ask(at, "GET", &self.path(), "") {
+        let (sent, path) = (self.now(), self.path());
+        let state = match self.ask(at, "GET", &path, "").0 {
             Answer::Status(200, body) => {
                 let json: serde_json::Value = serde_json::from_str(&body).ok()?;
                 let label = json["app"]["labels"]["n"].as_str()?.parse().ok()?;
@@ -176,24 +234,21 @@ impl Client {
             Answer::Status(404, body) if body.contains("does not exist") => State::default(),
             _ => return None,
         };
-        self.ops.push(Op { sent, told: self.now(), what: What::Read(state) });
+        self.note(sent, What::Read(state));
         Some(state)
     }
 
     fn other(&mut self, at: SocketAddr) {
-        if self.pace() == Pace::Quick {
-            return;
-        }
-        let (method, path) = match self.dice.below(2) {
-            0 => ("DELETE", format!("{}/tasks", self.path())),
-            _ => ("POST", format!("{}/restart?force=true", self.path())),
-        };
         let sent = self.now();
-        if matches!(ask(at, method, &path, ""), Answer::Status(200, _)) {
-            self.others += 1;
-        }
-        if method == "DELETE" {
-            self.ops.push(Op { sent, told: self.now(), what: What::Kill });
+        // Only the busy ones restart: new tasks beside old ones of the same definition cannot be told from too many.
+        if self.pace() == Pace::Busy && self.dice.below(2) == 0 {
+            let path = format!("{}/restart?force=true", self.path());
+            let outcome = Client::outcome(self.ask(at, "POST", &path, ""));
+            self.note(sent, What::Restart(outcome));
+        } else {
+            let path = format!("{}/tasks", self.path());
+            let outcome = Client::outcome(self.ask(at, "DELETE", &path, ""));
+            self.note(sent, What::Kill(outcome));
         }
     }
 
@@ -202,7 +257,7 @@ impl Client {
         let began = Instant::now();
         let wanted = State { label: self.tried.label + 1, instances: 1 + self.dice.below(4) };
         for round in 0.. {
-            let at = self.instances[round % 3];
+            let at = self.at[round % self.at.len()];
             if self.write(at, wanted) == Outcome::Done || limit < began.elapsed() {
                 break;
             }
@@ -211,11 +266,11 @@ impl Client {
         wanted
     }
 
-    /// Says it again where something late has overtaken it.
+    /// As it is seen by every way. Says it again where something late has overtaken it.
     pub fn insist(&mut self, wanted: State) -> Vec<Option<State>> {
-        let told: Vec<Option<State>> = self.instances.clone().into_iter().map(|it| self.read(it)).collect();
+        let told: Vec<Option<State>> = self.everywhere.clone().into_iter().map(|it| self.read(it)).collect();
         if told.iter().flatten().any(|it| *it != wanted) {
-            self.write(self.instances[0], wanted);
+            self.write(self.at[0], wanted);
         }
         told
     }

@@ -1,4 +1,4 @@
-//! Everything that runs: three instances, three ZooKeepers, a Mesos cluster.
+//! Everything that runs: three instances and what stands before them, three ZooKeepers, a Mesos cluster.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -12,11 +12,13 @@ use super::clock::Clocks;
 use super::disk::{self, Disk};
 use super::lab::{INSTANCES, Lab, ZOOKEEPERS};
 use super::mesos::Mesos;
+use super::ways::Balancers;
 
 const START_MAX: Duration = Duration::from_secs(60);
 
 /// In the order in which it has to end.
 pub struct Cluster {
+    pub balancers: Balancers,
     pub instances: Vec<Instance>,
     pub mesos: Mesos,
     pub zookeepers: Vec<ZooKeeper>,
@@ -39,30 +41,25 @@ impl Instance {
         let address: SocketAddr = (lab.address(host), port).into();
         let data = lab.folder.join(format!("data{host}")).display().to_string();
         let (name, port) = (address.ip().to_string(), port.to_string());
-        let flags = [
-            "--master",
-            master,
-            "--zk",
-            zk,
-            "--data_dir",
-            &data,
-            "--hostname",
-            &name,
-            "--http_address",
-            &name,
-        ];
+        let flags = ["--master", master, "--zk", zk, "--data_dir", &data, "--hostname", &name];
+        // In namespaces the virtual address, which comes and goes, is listened on as well.
+        let only = ["--http_address", &name];
+        let only = if lab.has_namespaces() { &[][..] } else { &only };
         let more = ["--http_port", &port, "--zk_session_timeout", "2000", "--zk_timeout", "2000"];
         let pace = ["--min_revive_offers_interval", "500", "--kill_retry_timeout", "2000"];
         let mut words = lab.through(host);
         words.push(program(lab));
-        words.extend(flags.iter().chain(&more).chain(&pace).map(|it| (*it).to_owned()));
+        words.extend(flags.iter().chain(&more).chain(&pace).chain(only).map(|it| (*it).to_owned()));
         let log = lab.folder.join(format!("marathon{host}.log"));
         let child = spawn(&words, &environment, &log);
         Instance { address, words, environment, log, child }
     }
 
-    pub fn signal(&self, name: &str) {
-        signal(self.child.id(), name);
+    /// Nothing if it is gone: its number may be another's by now.
+    pub fn signal(&mut self, name: &str) {
+        if let Ok(None) = self.child.try_wait() {
+            signal(self.child.id(), name);
+        }
     }
 
     pub fn end(&mut self, name: &str) {
@@ -72,6 +69,8 @@ impl Instance {
 
     /// Does not wait for it.
     pub fn begin(&mut self) {
+        // One that was ended twice begins once.
+        let _ = (self.child.kill(), self.child.wait());
         self.child = spawn(&self.words, &self.environment, &self.log);
     }
 
@@ -111,7 +110,7 @@ pub fn signal(pid: u32, name: &str) {
     let _ = Command::new("kill").args([&format!("-{name}"), &pid]).stderr(Stdio::null()).status();
 }
 
-fn spawn(words: &[String], environment: &[(String, String)], log: &PathBuf) -> Child {
+pub fn spawn(words: &[String], environment: &[(String, String)], log: &PathBuf) -> Child {
     let log = std::fs::File::options().create(true).append(true).open(log).unwrap();
     Command::new(&words[0])
         .args(&words[1..])
@@ -151,7 +150,8 @@ impl Cluster {
             let zk = format!("zk://{}/marathon", ways.join(","));
             instances.push(Instance::start(&lab, host, environment(host), &zk, &mesos_zk));
         }
-        let mut cluster = Cluster { instances, mesos, zookeepers, clocks, disk, lab };
+        let balancers = Balancers::start(&lab);
+        let mut cluster = Cluster { balancers, instances, mesos, zookeepers, clocks, disk, lab };
         cluster.wait_up();
         cluster
     }

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::client::{Answer, Dice, ask};
 use super::cluster::{Cluster, signal};
-use super::lab::{HOSTS, Host, INSTANCES, MESOS, ZOOKEEPERS};
+use super::lab::{HAPROXY, HOSTS, Host, INSTANCES, MESOS, NGINX, ZOOKEEPERS};
 use super::mesos::{self, AGENTS};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,9 +32,11 @@ pub enum Kind {
     StreamsBroken,
     TaskFailed,
     UpdatesLostOrLate,
+    BalancerKilled,
+    BalancerFrozen,
 }
 
-const KINDS: [Kind; 20] = [
+const KINDS: [Kind; 22] = [
     Kind::InstanceKilled,
     Kind::InstanceEnded,
     Kind::InstanceFrozen,
@@ -55,6 +57,8 @@ const KINDS: [Kind; 20] = [
     Kind::StreamsBroken,
     Kind::TaskFailed,
     Kind::UpdatesLostOrLate,
+    Kind::BalancerKilled,
+    Kind::BalancerFrozen,
 ];
 
 struct Deck<T> {
@@ -89,6 +93,8 @@ enum Harm {
     FrozenMesos,
     Agent(u64),
     Updates(&'static str),
+    Balancer(usize),
+    FrozenBalancer(usize),
     Nothing,
 }
 
@@ -110,15 +116,16 @@ impl Faults {
             Kind::ClockSet => cluster.clocks.is_some(),
             // Without namespaces only some ways can be cut.
             Kind::MajorityAndMinority => cluster.lab.has_namespaces(),
+            Kind::BalancerKilled | Kind::BalancerFrozen => cluster.balancers.count() > 0,
             _ => true,
         };
         Faults {
             kinds: Deck::new(KINDS.into_iter().filter(possible).collect()),
+            pairs_cut: pairs.iter().map(|it| (*it, 0)).collect(),
             pairs: Deck::new(pairs),
             directions: Deck::new(directions),
             lasting: Vec::new(),
             done: BTreeMap::new(),
-            pairs_cut: BTreeMap::new(),
         }
     }
 
@@ -166,9 +173,10 @@ impl Faults {
                 self.cut(cluster, &[a], &[b], false)
             }
             Kind::HostCutOff => {
-                let host = match dice.below(3) {
+                let host = match dice.below(4) {
                     0 => INSTANCES[instance],
                     1 => ZOOKEEPERS[zookeeper],
+                    2 => [HAPROXY, NGINX][dice.below(2) as usize],
                     _ => 1 + dice.below(MESOS.into()) as Host,
                 };
                 let rest: Vec<Host> = HOSTS.filter(|it| *it != host).collect();
@@ -240,6 +248,16 @@ impl Faults {
                 let how = ["lose_updates", "duplicate_updates", "delay_updates"][dice.below(3) as usize];
                 self.order(cluster, &json!({ "do": how, "on": true, "seconds": 2 }), Harm::Updates(how))
             }
+            Kind::BalancerKilled => {
+                let at = dice.below(cluster.balancers.count() as u64) as usize;
+                cluster.balancers.kill(at);
+                Harm::Balancer(at)
+            }
+            Kind::BalancerFrozen => {
+                let at = dice.below(cluster.balancers.count() as u64) as usize;
+                cluster.balancers.signal(at, "STOP");
+                Harm::FrozenBalancer(at)
+            }
         };
         self.lasting.push(harm);
         kind
@@ -261,7 +279,9 @@ impl Faults {
             if both {
                 cluster.lab.cut(b, a);
             }
-            *self.pairs_cut.entry((a.min(b), a.max(b))).or_default() += 1;
+            if let Some(times) = self.pairs_cut.get_mut(&(a.min(b), a.max(b))) {
+                *times += 1;
+            }
         }
         Harm::Net
     }
@@ -291,6 +311,8 @@ impl Faults {
                 Harm::Updates(how) => {
                     let _ = cluster.mesos.order(&json!({ "do": how, "on": false }));
                 }
+                Harm::Balancer(at) => cluster.balancers.begin(at),
+                Harm::FrozenBalancer(at) => cluster.balancers.signal(at, "CONT"),
                 Harm::Nothing => {}
             }
         }

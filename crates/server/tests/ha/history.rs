@@ -15,7 +15,7 @@ pub struct State {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     Done,
-    /// 4xx, 503, or never sent: it must not happen.
+    /// 4xx or 503 of an instance, or never sent: it must not happen.
     Refused,
     /// It may have happened, and may happen yet.
     Unknown,
@@ -26,7 +26,20 @@ pub enum What {
     Write(State, Outcome),
     Read(State),
     /// All tasks of its app were to be killed, and to be replaced.
-    Kill,
+    Kill(Outcome),
+    /// All of them were to be replaced, new ones beside old ones.
+    Restart(Outcome),
+}
+
+/// How a client gets to a leader.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Way {
+    /// To any instance.
+    Direct,
+    HaProxy,
+    Nginx,
+    /// That of keepalived.
+    VirtualAddress,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -36,7 +49,7 @@ pub struct Op {
     pub what: What,
 }
 
-/// An instance said that it leads: it did at a moment between these two.
+/// An instance said that it leads, or answered as only a leader does: it led at a moment between these two.
 #[derive(Debug, Clone, Copy)]
 pub struct Claim {
     pub instance: usize,
@@ -92,12 +105,25 @@ pub struct End {
     pub deployments: usize,
 }
 
+/// Requests by one way, in the end.
+#[derive(Debug, Clone, Copy)]
+pub struct Share {
+    pub way: Way,
+    pub asked: u64,
+    /// By an instance that did not lead.
+    pub passed_on: u64,
+    pub failed: u64,
+}
+
 #[derive(Debug, Clone, Default)]
 pub struct History {
     pub clients: Vec<Vec<Op>>,
+    /// By client.
+    pub ways: Vec<Way>,
     pub claims: Vec<Claim>,
     pub cluster: Vec<Entry>,
     pub ends: Vec<End>,
+    pub shares: Vec<Share>,
 }
 
 impl History {
@@ -106,8 +132,10 @@ impl History {
         let mut all: Vec<(Moment, String)> = Vec::new();
         all.extend(self.cluster.iter().map(|it| (it.at, format!("cluster {:?}", it.deed))));
         for (id, ops) in self.clients.iter().enumerate() {
+            let way = self.ways.get(id);
             all.extend(
-                ops.iter().map(|it| (it.sent, format!("client{id} {:?} told {:.3}", it.what, it.told))),
+                ops.iter()
+                    .map(|it| (it.sent, format!("client{id} by {way:?} {:?} told {:.3}", it.what, it.told))),
             );
         }
         let claims = self.claims.iter();

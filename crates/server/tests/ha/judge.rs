@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::history::{Claim, Deed, Entry, History, Moment, Op, Outcome, Rule, State, Violation, What};
+use super::history::{Claim, Deed, Entry, History, Moment, Op, Outcome, Rule, State, Violation, Way, What};
 
 /// A request that nobody waits for any more is carried out within this time, or never.
 const LATE: Moment = 60.0;
@@ -26,6 +26,7 @@ pub fn violations(history: &History) -> Vec<Violation> {
     one_leader(&history.claims, &history.cluster, &mut found);
     tasks(&registers, &history.cluster, &mut found);
     ends(history, &mut found);
+    shares(history, &mut found);
     found
 }
 
@@ -38,8 +39,11 @@ fn breach(rule: Rule, what: String) -> Violation {
 struct Register {
     /// From each moment on.
     possible: Vec<(Moment, BTreeSet<State>)>,
-    /// When it asked for tasks to be killed.
-    kills: Vec<Moment>,
+    /// When each definition was first asked for.
+    first: BTreeMap<u64, Moment>,
+    /// When tasks may be killed or restarted because it asked for that.
+    kills: Vec<(Moment, Moment)>,
+    restarts: Vec<(Moment, Moment)>,
     broken: Vec<String>,
 }
 
@@ -49,13 +53,14 @@ impl Register {
         let mut held = BTreeSet::from([State::default()]);
         // Writes of unknown outcome that may come true, and when they were sent.
         let mut pending: Vec<(Moment, State)> = Vec::new();
-        out.possible.push((0.0, held.clone()));
+        out.possible.push((Moment::NEG_INFINITY, held.clone()));
         for op in ops {
             pending.retain(|(sent, _)| op.sent < sent + LATE);
             match op.what {
                 // While it is under way both may be the case.
                 What::Write(state, outcome) => {
                     if outcome != Outcome::Refused {
+                        out.first.entry(state.label).or_insert(op.sent);
                         out.may_be(op.sent, held.iter().copied().chain([state]), &pending);
                     }
                     match outcome {
@@ -64,7 +69,8 @@ impl Register {
                         Outcome::Unknown => pending.push((op.sent, state)),
                     }
                 }
-                What::Kill => out.kills.push(op.sent),
+                What::Kill(outcome) => out.kills.extend(stretch(op, outcome)),
+                What::Restart(outcome) => out.restarts.extend(stretch(op, outcome)),
                 What::Read(state) if held.contains(&state) => held = BTreeSet::from([state]),
                 What::Read(state) => match pending.iter().position(|(_, it)| *it == state) {
                     Some(at) => {
@@ -92,7 +98,18 @@ impl Register {
     /// Nobody asked for another number of tasks, or for their end, for so long that nothing of it is under way.
     fn is_quiet(&self, at: Moment, asked: &BTreeSet<State>) -> bool {
         let numbers: BTreeSet<u64> = asked.iter().map(|it| it.instances).collect();
-        numbers.len() == 1 && !self.kills.iter().any(|it| (at - LATE..at).contains(it))
+        numbers.len() == 1 && !within(&self.kills, at)
+    }
+
+    /// Since it was first asked for, this is the definition, and nothing else can have come between. Then no task is
+    /// there in two versions of one definition, restarts excepted.
+    fn is_plain(&self, label: u64, at: Moment) -> bool {
+        let Some(first) = self.first.get(&label) else { return false };
+        let begin = self.possible.partition_point(|(it, _)| it < first);
+        let end = self.possible.partition_point(|(it, _)| *it <= at);
+        let others = |(_, it): &&(Moment, BTreeSet<State>)| it.iter().any(|it| it.label != label);
+        // The first one is the change itself, under way.
+        self.possible[begin.min(end)..end].iter().filter(others).count() <= 1 && !within(&self.restarts, at)
     }
 
     /// All that it may have been at some time of a stretch.
@@ -101,6 +118,19 @@ impl Register {
         let begin = self.possible.partition_point(|(at, _)| *at <= from).saturating_sub(1);
         self.possible[begin.min(end)..end].iter().flat_map(|(_, it)| it.iter().copied()).collect()
     }
+}
+
+/// When something may be done because of a request. One whose answer came is under way in the cluster at most.
+fn stretch(op: &Op, outcome: Outcome) -> Option<(Moment, Moment)> {
+    match outcome {
+        Outcome::Done => Some((op.sent, op.told + WINDOW)),
+        Outcome::Refused => None,
+        Outcome::Unknown => Some((op.sent, op.sent + LATE + WINDOW)),
+    }
+}
+
+fn within(stretches: &[(Moment, Moment)], at: Moment) -> bool {
+    stretches.iter().any(|(from, to)| (from - MARGIN..*to).contains(&at))
 }
 
 struct Stream<'a> {
@@ -120,6 +150,15 @@ fn one_leader(claims: &[Claim], cluster: &[Entry], found: &mut Vec<Violation>) {
         match &entry.deed {
             Deed::Subscribed { framework, by, stream } => {
                 let (first, last, acts) = (entry.at, entry.at, false);
+                // One that is over before its id was stored did nothing. Once one acts its id is stored, so that
+                // nobody may ever come with another, whether it acts or not.
+                if let Some(it) = streams.iter().find(|it| it.acts && it.framework != framework) {
+                    let what = format!(
+                        "instance {by} subscribed as {framework} at {:.3} s, after {} had acted",
+                        entry.at, it.framework
+                    );
+                    found.push(breach(Rule::OneLeader, what));
+                }
                 streams.push(Stream { by: *by, framework, name: stream, first, last, acts });
             }
             Deed::Call { kind, stream, taken: true, since, .. } => {
@@ -142,11 +181,6 @@ fn one_leader(claims: &[Claim], cluster: &[Entry], found: &mut Vec<Violation>) {
             _ => {}
         }
     }
-    // One that is over before its id was stored was registered and did nothing.
-    let frameworks: BTreeSet<&str> = streams.iter().filter(|it| it.acts).map(|it| it.framework).collect();
-    if frameworks.len() > 1 {
-        found.push(breach(Rule::OneLeader, format!("several frameworks acted: {frameworks:?}")));
-    }
     for claim in claims {
         let acting = streams.iter().find(|it| {
             it.by != claim.instance && it.first + MARGIN < claim.sent && claim.told < it.last - MARGIN
@@ -164,55 +198,98 @@ fn one_leader(claims: &[Claim], cluster: &[Entry], found: &mut Vec<Violation>) {
 struct Live {
     client: usize,
     agent: u64,
+    label: u64,
     /// Its agent was away: Marathon may have replaced it.
     excused: bool,
     /// Mesos was asked to end it.
     dying: bool,
 }
 
+#[derive(Default)]
+struct Tasks<'a> {
+    launched: BTreeSet<&'a str>,
+    live: BTreeMap<&'a str, Live>,
+    away: BTreeSet<u64>,
+}
+
 fn tasks(registers: &[Register], cluster: &[Entry], found: &mut Vec<Violation>) {
-    let mut launched: BTreeSet<&str> = BTreeSet::new();
-    let mut live: BTreeMap<&str, Live> = BTreeMap::new();
-    let mut away: BTreeSet<u64> = BTreeSet::new();
+    let mut tasks = Tasks::default();
     for entry in cluster {
         match &entry.deed {
             Deed::AgentAway(agent) => {
-                away.insert(*agent);
-                live.values_mut().filter(|it| it.agent == *agent).for_each(|it| it.excused = true);
+                tasks.away.insert(*agent);
+                tasks.live.values_mut().filter(|it| it.agent == *agent).for_each(|it| it.excused = true);
             }
-            Deed::AgentBack(agent) => drop(away.remove(agent)),
-            Deed::Ended { task } => drop(live.remove(task.as_str())),
+            Deed::AgentBack(agent) => drop(tasks.away.remove(agent)),
+            Deed::Ended { task } => drop(tasks.live.remove(task.as_str())),
             Deed::Launched { task, agent, client, label } => {
-                if !launched.insert(task) {
+                if !tasks.launched.insert(task) {
                     found.push(breach(Rule::NothingIsLaunchedTwice, format!("{task} at {:.3} s", entry.at)));
                 }
-                live.insert(
-                    task,
-                    Live { client: *client, agent: *agent, excused: away.contains(agent), dying: false },
-                );
-                let Some(register) = registers.get(*client) else { continue };
-                let asked = register.within(entry.at - WINDOW, entry.at + MARGIN);
-                if !asked.iter().any(|it| it.label == *label) {
-                    let what = format!(
-                        "{task} with label {label} at {:.3} s; only {asked:?} was asked for",
-                        entry.at
-                    );
-                    found.push(breach(Rule::OnlyWhatWasAsked, what));
-                }
-                let most = asked.iter().map(|it| ceiling(it.instances)).max().unwrap_or(0);
-                // An upgrade counts those that are on their way out; a change of the number does not.
-                let strict = register.is_quiet(entry.at, &asked);
-                let counts = |it: &&Live| it.client == *client && !it.excused && (strict || !it.dying);
-                let count = live.values().filter(counts).count() as u64;
-                if most < count {
-                    let what = format!("{task} at {:.3} s is number {count} of at most {most}", entry.at);
-                    found.push(breach(Rule::NoMoreThanAllowed, what));
+                let excused = tasks.away.contains(agent);
+                let live = Live { client: *client, agent: *agent, label: *label, excused, dying: false };
+                tasks.live.insert(task, live);
+                if let Some(register) = registers.get(*client) {
+                    tasks.judge_launch(register, entry.at, task, found);
                 }
             }
             Deed::Call { kills: Some(task), taken: true, .. } => {
-                live.entry(task).and_modify(|it| it.dying = true);
+                let Some(it) = tasks.live.get(task.as_str()) else { continue };
+                if let Some(register) = registers.get(it.client)
+                    && !it.excused
+                    && !it.dying
+                {
+                    tasks.judge_kill(register, entry.at, task, it, found);
+                }
+                tasks.live.entry(task).and_modify(|it| it.dying = true);
             }
             Deed::Subscribed { .. } | Deed::Call { .. } => {}
+        }
+    }
+}
+
+impl Tasks<'_> {
+    fn judge_launch(&self, register: &Register, at: Moment, task: &str, found: &mut Vec<Violation>) {
+        let Some(Live { client, label, .. }) = self.live.get(task) else { return };
+        let asked = register.within(at - WINDOW, at + MARGIN);
+        if !asked.iter().any(|it| it.label == *label) {
+            let what = format!("{task} with label {label} at {at:.3} s; only {asked:?} was asked for");
+            found.push(breach(Rule::OnlyWhatWasAsked, what));
+        }
+        // An upgrade counts those that are on their way out; a change of the number does not.
+        let strict = register.is_quiet(at, &asked);
+        let counts = |it: &&Live| it.client == *client && !it.excused && (strict || !it.dying);
+        let all: Vec<&Live> = self.live.values().filter(counts).collect();
+        let most = asked.iter().map(|it| ceiling(it.instances)).max().unwrap_or(0);
+        if most < all.len() as u64 {
+            let what = format!("{task} at {at:.3} s is number {} of at most {most}", all.len());
+            found.push(breach(Rule::NoMoreThanAllowed, what));
+        }
+        // The room above is for other definitions: of one there are never more than asked for.
+        let same = all.iter().filter(|it| it.label == *label).count() as u64;
+        let most = asked.iter().map(|it| it.instances).max().unwrap_or(0);
+        if strict && most < same && register.is_plain(*label, at) {
+            let what =
+                format!("{task} at {at:.3} s is number {same} with label {label}, of {most} asked for");
+            found.push(breach(Rule::NoMoreThanAllowed, what));
+        }
+    }
+
+    /// Where nothing was asked for but what is there, a leader that ends a task has forgotten it.
+    fn judge_kill(&self, register: &Register, at: Moment, task: &str, it: &Live, found: &mut Vec<Violation>) {
+        let asked = register.within(at - WINDOW, at + MARGIN);
+        let most = asked.iter().map(|it| it.instances).max().unwrap_or(0);
+        let same = |other: &&Live| other.client == it.client && !other.excused && !other.dying;
+        let others = self.live.values().filter(same).any(|other| other.label != it.label);
+        if asked.iter().all(|state| state.label == it.label)
+            && register.is_quiet(at, &asked)
+            && register.is_plain(it.label, at)
+            && !others
+            && self.live.values().filter(same).count() as u64 <= most
+        {
+            let what =
+                format!("{task} with label {} was to end at {at:.3} s; {asked:?} is asked for", it.label);
+            found.push(breach(Rule::OnlyWhatWasAsked, what));
         }
     }
 }
@@ -241,5 +318,16 @@ pub fn ends(history: &History, found: &mut Vec<Violation>) {
             let what = format!("client {client} asked for {:?}: {}", end.wanted, wrong.join("; "));
             found.push(breach(Rule::EverythingSettles, what));
         }
+    }
+}
+
+/// One address for all leads to the leader again: nothing is passed on any more.
+fn shares(history: &History, found: &mut Vec<Violation>) {
+    for it in history.shares.iter().filter(|it| it.way != Way::Direct && 0 < it.passed_on + it.failed) {
+        let what = format!(
+            "of {} requests by {:?} {} were passed on, and {} failed",
+            it.asked, it.way, it.passed_on, it.failed
+        );
+        found.push(breach(Rule::EverythingSettles, what));
     }
 }

@@ -1,6 +1,6 @@
 //! The judge notices each kind of breach, and accepts what a cluster under faults may do.
 
-use super::history::{Claim, Deed, End, Entry, History, Op, Outcome, Rule, State, What};
+use super::history::{Claim, Deed, End, Entry, History, Op, Outcome, Rule, Share, State, Way, What};
 use super::judge::violations;
 
 fn state(label: u64, instances: u64) -> State {
@@ -107,10 +107,21 @@ fn two_leaders_are_noticed() {
     if let Deed::Call { since, .. } = &mut late.deed {
         *since = Some(3.0);
     }
-    cluster(with(&[late]), claim(0, 4.0, 4.1), &[]);
-    let other = Deed::Subscribed { framework: "g".into(), by: 0, stream: "c".into() };
-    cluster(with(&[entry(3.0, other.clone())]), Vec::new(), &[]);
-    cluster(with(&[entry(3.0, other), call(4.0, "c", true)]), Vec::new(), &[OneLeader]);
+    cluster(with(&[late.clone()]), claim(0, 4.0, 4.1), &[]);
+    // But not when it is followed by one that was sent later.
+    cluster(with(&[late, call(10.0, "b", true)]), claim(0, 4.0, 4.1), &[OneLeader]);
+}
+
+#[test]
+fn a_second_framework_is_noticed() {
+    let other = Deed::Subscribed { framework: "g".into(), by: 1, stream: "b".into() };
+    let other = |at| entry(at, other.clone());
+    let (first, acts) = (subscribed(0.0, 0, "a"), call(1.0, "a", true));
+    // Over before its id was stored: it did nothing.
+    cluster(vec![first.clone(), other(2.0), call(3.0, "b", true)], Vec::new(), &[]);
+    // Afterwards none may come, not even one that does nothing.
+    cluster(vec![first.clone(), acts.clone(), other(2.0)], Vec::new(), &[OneLeader]);
+    cluster(vec![first, other(2.0), call(3.0, "b", true), subscribed(4.0, 0, "c")], Vec::new(), &[OneLeader]);
 }
 
 #[test]
@@ -133,32 +144,79 @@ fn a_launch_that_nobody_asked_for_is_noticed() {
     check(&at(99.0), &[OnlyWhatWasAsked]);
 }
 
-#[test]
-fn too_many_tasks_are_noticed() {
-    // Two are asked for, three allowed.
-    let three = vec![launched(1.0, "a", 0, 1), launched(1.0, "b", 1, 1), launched(1.0, "c", 2, 1)];
-    cluster(three.clone(), Vec::new(), &[]);
-    let more = |between: Vec<Entry>| [three.clone(), between, vec![launched(4.0, "d", 0, 1)]].concat();
-    cluster(more(Vec::new()), Vec::new(), &[NoMoreThanAllowed]);
-    cluster(more(vec![ended(2.0, "a")]), Vec::new(), &[]);
-    let kill = Deed::Call {
+fn kill(at: f64, task: &str) -> Vec<Entry> {
+    let deed = Deed::Call {
         kind: "KILL".into(),
         stream: "s".into(),
         taken: true,
-        kills: Some("a".into()),
+        kills: Some(task.into()),
         since: None,
     };
-    let killed = more(vec![subscribed(1.5, 0, "s"), entry(2.0, kill)]);
-    // While nobody asks for anything else, one that is on its way out counts.
-    let all =
-        |ops: &[Op]| History { clients: vec![ops.to_vec()], cluster: killed.clone(), ..History::default() };
-    let asked = write(-100.0, 1, Done);
-    check(&all(&[asked]), &[NoMoreThanAllowed]);
-    check(&all(&[asked, op(1.0, What::Kill)]), &[]);
-    check(&all(&[asked, op(1.0, What::Write(state(1, 1), Done))]), &[]);
+    vec![subscribed(at - 0.1, 0, "s"), entry(at, deed)]
+}
+
+#[track_caller]
+fn after(ops: &[Op], entries: &[Entry], want: &[Rule]) {
+    check(&History { clients: vec![ops.to_vec()], cluster: entries.to_vec(), ..History::default() }, want);
+}
+
+#[test]
+fn too_many_tasks_are_noticed() {
+    // Two are asked for, three allowed, while they may be of two definitions.
+    let upgrade = [write(-100.0, 1, Done), write(0.5, 2, Done)];
+    let three = vec![launched(0.1, "a", 0, 1), launched(0.2, "b", 1, 1), launched(1.0, "c", 2, 2)];
+    after(&upgrade, &three, &[]);
+    let more = |between: Vec<Entry>| [three.clone(), between, vec![launched(4.0, "d", 0, 2)]].concat();
+    after(&upgrade, &more(Vec::new()), &[NoMoreThanAllowed]);
+    after(&upgrade, &more(vec![ended(2.0, "a")]), &[]);
+    // While nobody asks for another number, one that is on its way out counts, whoever asks for something else.
+    let killed = more(kill(2.0, "a"));
+    let with = |at, what| [upgrade[0], op(at, what), upgrade[1]];
+    after(&upgrade, &killed, &[NoMoreThanAllowed]);
+    after(&with(0.3, What::Kill(Done)), &killed, &[]);
+    after(&with(0.3, What::Kill(Refused)), &killed, &[NoMoreThanAllowed]);
+    after(&with(-50.0, What::Kill(Done)), &killed, &[NoMoreThanAllowed]);
+    after(&with(-50.0, What::Kill(Unknown)), &killed, &[]);
+    after(&with(0.3, What::Write(state(1, 1), Done)), &killed, &[]);
+    // Even then those that are not do.
+    let scaled = with(0.3, What::Write(state(1, 1), Done));
+    let fourth = vec![launched(4.1, "e", 0, 2)];
+    after(&scaled, &[killed, fourth].concat(), &[NoMoreThanAllowed]);
     // A task on a lost agent is replaced, and may be there again.
     let lost = vec![entry(2.0, Deed::AgentAway(0)), entry(3.0, Deed::AgentBack(0))];
-    cluster(more(lost), Vec::new(), &[]);
+    after(&upgrade, &more(lost), &[]);
+}
+
+#[test]
+fn a_task_too_many_of_one_definition_is_noticed() {
+    let three = [launched(0.1, "a", 0, 1), launched(0.2, "b", 1, 1), launched(1.0, "c", 2, 1)];
+    let asked = write(-100.0, 1, Done);
+    after(&[asked], &three[..2], &[]);
+    after(&[asked], &three, &[NoMoreThanAllowed]);
+    // Ended before its successor came, so that it would not be counted; but nobody had asked for that either.
+    let forgotten = [&three[..2], &kill(0.5, "a"), &three[2..]].concat();
+    after(&[asked], &forgotten, &[OnlyWhatWasAsked, NoMoreThanAllowed]);
+    // New ones beside old ones, that is what a restart is.
+    after(&[asked, op(0.3, What::Restart(Unknown))], &three, &[]);
+    after(&[asked, op(-80.0, What::Restart(Done))], &three, &[NoMoreThanAllowed]);
+    // Back to it, and forth again: two versions of one definition.
+    let back = [asked, write(-50.0, 2, Done), write(-40.0, 1, Done)];
+    after(&back, &three, &[]);
+}
+
+#[test]
+fn an_end_that_nobody_asked_for_is_noticed() {
+    let two = [launched(0.1, "a", 0, 1), launched(0.2, "b", 1, 1)];
+    let asked = write(-100.0, 1, Done);
+    let killed = |more: &[Entry]| [&two, more, &kill(9.0, "a")].concat();
+    after(&[asked], &killed(&[]), &[OnlyWhatWasAsked]);
+    after(&[asked, op(5.0, What::Kill(Done))], &killed(&[]), &[]);
+    after(&[asked, op(5.0, What::Restart(Unknown))], &killed(&[]), &[]);
+    after(&[asked, write(5.0, 2, Done)], &killed(&[]), &[]);
+    after(&[asked, write(5.0, 2, Refused)], &killed(&[]), &[OnlyWhatWasAsked]);
+    after(&[asked, op(5.0, What::Write(state(1, 1), Unknown))], &killed(&[]), &[]);
+    let lost = [entry(2.0, Deed::AgentAway(0)), entry(3.0, Deed::AgentBack(0))];
+    after(&[asked], &killed(&lost), &[]);
 }
 
 #[test]
@@ -177,4 +235,14 @@ fn what_does_not_settle_is_noticed() {
     check(End { real_tasks: vec!["a".into(), "b".into(), "c".into()], ..good.clone() }, &[EverythingSettles]);
     check(End { wanted: state(1, 3), ..good.clone() }, &[EverythingSettles]);
     check(End { deployments: 1, ..good }, &[EverythingSettles]);
+}
+
+#[test]
+fn requests_that_are_still_passed_on_are_noticed() {
+    let share = |way, passed_on, failed| Share { way, asked: 20, passed_on, failed };
+    let check = |share, want: &[Rule]| check(&History { shares: vec![share], ..History::default() }, want);
+    check(share(Way::Direct, 13, 0), &[]);
+    check(share(Way::Nginx, 0, 0), &[]);
+    check(share(Way::HaProxy, 1, 0), &[EverythingSettles]);
+    check(share(Way::VirtualAddress, 0, 1), &[EverythingSettles]);
 }

@@ -1,8 +1,8 @@
 //! Where the processes of a run live, and what is between them.
 //!
 //! ```text
-//! root:   1 2 3 instances   4 5 6 ZooKeeper   7 Mesos: each in a network namespace of its own
-//!         └─┴─┴──────────────┴─┴─┴─────────────┴─ bridge (in one more) ─ .254: the clients
+//! root:   1 2 3 instances   4 5 6 ZooKeeper   7 Mesos   8 HAProxy   9 nginx: each in a network namespace of its own
+//!         └─┴─┴──────────────┴─┴─┴─────────────┴─────────┴───────────┴─ bridge (in one more) ─ .254: the clients
 //! else:   all on this machine; wires (TCP proxies) between instances and ZooKeepers can be cut
 //! ```
 //! In namespaces a cut drops packets, so nobody is told: neither who sends nor who waits.
@@ -11,101 +11,71 @@ use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
-/// A place for one process, by the last number of its address.
-pub type Host = u8;
+pub use super::nets::Host;
+use super::nets::{Guard, Net as Namespaces, ip, schemes};
+
 pub const INSTANCES: [Host; 3] = [1, 2, 3];
 pub const ZOOKEEPERS: [Host; 3] = [4, 5, 6];
 pub const MESOS: Host = 7;
-pub const HOSTS: std::ops::RangeInclusive<Host> = 1..=7;
+pub const HAPROXY: Host = 8;
+pub const NGINX: Host = 9;
+pub const HOSTS: std::ops::RangeInclusive<Host> = 1..=9;
 
 pub struct Lab {
     pub folder: PathBuf,
+    /// What only root may write to.
+    pub safe: PathBuf,
     net: Net,
     cuts: BTreeSet<(Host, Host)>,
-    /// Removes everything when we are gone, however we went.
-    guard: Option<Child>,
+    /// Dropped last.
+    _guard: Guard,
 }
 
 enum Net {
-    /// The third number of all addresses, and part of all names.
-    Namespaces(u8),
+    Namespaces(Namespaces),
     Wires(Vec<(Host, Host, Wire)>),
 }
-
-fn ip(arguments: &str) -> bool {
-    let done = Command::new("ip").args(arguments.split(' ')).stderr(Stdio::null()).status();
-    done.is_ok_and(|it| it.success())
-}
-
-/// Its input ends when we do. `$0` is the beginning of all names, `$1` the folder, `$2` a control group.
-const GUARD: &str = "trap '' INT TERM HUP; cat >/dev/null
-for name in $(ip netns list 2>/dev/null | cut -d' ' -f1 | grep \"^$0h[1-9]$\"); do
-  for pid in $(ip netns pids $name); do kill -9 $pid; done; ip netns del $name
-done
-ip netns del $0 2>/dev/null
-rm -rf \"$1\"
-for try in 1 2 3 4 5; do rmdir \"$2\" 2>/dev/null; [ -e \"$2\" ] || break; sleep 0.2; done";
 
 impl Lab {
     pub fn new(group: &Path) -> Lab {
         let folder = std::env::temp_dir().join(format!("marathon-ha-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
-        // Another run may have the first number.
-        let numbers = (0..10).map(|it| ((std::process::id() + it) % 200) as u8 + 20);
-        let net = numbers.into_iter().find(|it| ip(&format!("netns add mh{it}")));
-        let name = net.map_or("-".to_owned(), |it| format!("mh{it}"));
-        let guard = Command::new("sh")
-            .args(["-c", GUARD, &name, &folder.display().to_string(), &group.display().to_string()])
-            .stdin(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let (cuts, guard) = (BTreeSet::new(), Some(guard));
-        let Some(net) = net else {
-            println!(
-                "ha: no network namespaces (they need root): only ways from instances to ZooKeepers can be cut"
-            );
-            return Lab { folder, net: Net::Wires(Vec::new()), cuts, guard };
-        };
-        let lab = Lab { folder, net: Net::Namespaces(net), cuts, guard };
-        // The bridge is in a namespace of its own: on this machine others may filter what crosses a bridge.
-        for step in [
-            format!("-n {name} link add br0 type bridge"),
-            format!("-n {name} link set br0 up"),
-            format!("link add {name} type veth peer name us netns {name}"),
-            format!("-n {name} link set us master br0 up"),
-            format!("addr add 10.98.{net}.254/24 dev {name}"),
-            format!("link set {name} up"),
-        ] {
-            assert!(ip(&step), "ip {step}");
-        }
-        for host in HOSTS {
-            for step in [
-                format!("netns add {name}h{host}"),
-                format!("-n {name}h{host} link add eth0 type veth peer name h{host} netns {name}"),
-                format!("-n {name} link set h{host} master br0 up"),
-                format!("-n {name}h{host} addr add 10.98.{net}.{host}/24 dev eth0"),
-                format!("-n {name}h{host} link set eth0 up"),
-                format!("-n {name}h{host} link set lo up"),
-            ] {
-                assert!(ip(&step), "ip {step}");
+        let net = Namespaces::claim("mh", 98);
+        let safe = if net.is_some() { schemes::folder("ha") } else { folder.clone() };
+        let guard = Guard::new(net.as_ref(), group, &[&folder, &safe]);
+        let net = match net {
+            Some(net) => {
+                net.build(HOSTS);
+                Net::Namespaces(net)
             }
+            None => {
+                println!(
+                    "ha: no network namespaces (they need root): only ways from instances to ZooKeepers can be cut"
+                );
+                Net::Wires(Vec::new())
+            }
+        };
+        Lab { folder, safe, net, cuts: BTreeSet::new(), _guard: guard }
+    }
+
+    pub fn namespaces(&self) -> Option<&Namespaces> {
+        match &self.net {
+            Net::Namespaces(net) => Some(net),
+            Net::Wires(_) => None,
         }
-        lab
     }
 
     pub fn has_namespaces(&self) -> bool {
-        matches!(self.net, Net::Namespaces(_))
+        self.namespaces().is_some()
     }
 
     pub fn address(&self, host: Host) -> Ipv4Addr {
-        match self.net {
-            Net::Namespaces(net) => Ipv4Addr::new(10, 98, net, host),
+        match &self.net {
+            Net::Namespaces(net) => net.address(host),
             // ZooKeepers and masters listen where everybody looks.
             Net::Wires(_) if INSTANCES.contains(&host) => Ipv4Addr::new(127, 0, 0, host),
             Net::Wires(_) => Ipv4Addr::LOCALHOST,
@@ -114,10 +84,7 @@ impl Lab {
 
     /// What comes before a program so that it runs on a host, and ends with us.
     pub fn through(&self, host: Host) -> Vec<String> {
-        let mut words = Vec::new();
-        if let Net::Namespaces(net) = self.net {
-            words.extend(["ip".to_owned(), "netns".into(), "exec".into(), format!("mh{net}h{host}")]);
-        }
+        let mut words = self.namespaces().map(|it| it.through(host)).unwrap_or_default();
         words.extend(["setpriv", "--pdeathsig", "KILL"].map(str::to_owned));
         words
     }
@@ -136,10 +103,13 @@ impl Lab {
         }
     }
 
-    /// Ways that can be cut here.
+    /// Ways that can be cut here and that something goes: balancers speak to instances only.
     pub fn pairs(&self) -> Vec<(Host, Host)> {
         match &self.net {
-            Net::Namespaces(_) => HOSTS.flat_map(|a| (a + 1..=MESOS).map(move |b| (a, b))).collect(),
+            Net::Namespaces(_) => HOSTS
+                .flat_map(|a| (a + 1..=NGINX).map(move |b| (a, b)))
+                .filter(|(a, b)| *b < HAPROXY || INSTANCES.contains(a))
+                .collect(),
             Net::Wires(wires) => wires.iter().map(|(from, to, _)| (*from, *to)).collect(),
         }
     }
@@ -151,8 +121,8 @@ impl Lab {
         }
         match &self.net {
             Net::Namespaces(net) => {
-                let rule =
-                    format!("netns exec mh{net}h{to} iptables -w -A INPUT -s 10.98.{net}.{from} -j DROP");
+                let (there, source) = (net.host(to), net.address(from));
+                let rule = format!("netns exec {there} iptables -w -A INPUT -s {source} -j DROP");
                 assert!(ip(&rule), "ip {rule}");
             }
             Net::Wires(wires) => {
@@ -173,20 +143,11 @@ impl Lab {
         match &self.net {
             Net::Namespaces(net) => {
                 for host in hosts {
-                    let rule = format!("netns exec mh{net}h{host} iptables -w -F INPUT");
+                    let rule = format!("netns exec {} iptables -w -F INPUT", net.host(host));
                     assert!(ip(&rule), "ip {rule}");
                 }
             }
             Net::Wires(wires) => wires.iter().for_each(|(_, _, it)| it.state.store(OPEN, Ordering::Relaxed)),
-        }
-    }
-}
-
-impl Drop for Lab {
-    fn drop(&mut self) {
-        if let Some(mut guard) = self.guard.take() {
-            drop(guard.stdin.take());
-            let _ = guard.wait();
         }
     }
 }

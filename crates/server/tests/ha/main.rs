@@ -2,10 +2,11 @@
 //! judge who knows only what the clients and the cluster saw. `bin/test ha [SECONDS]` runs it for longer.
 //!
 //! ```text
-//! clients ─► 3 instances ─┬─► 3 ZooKeepers     lab: who runs where, and what can be cut
-//!    │            │       └─► Mesos            faults: what goes wrong, from a seed
-//!    ▼            ▼            ▼               clock, disk: what time it is, how slow writing is
-//!   ops        claims       journal ─► history ─► judge
+//! clients ─┬──────────────► 3 instances ─┬─► 3 ZooKeepers     lab: who runs where, and what can be cut
+//!    │     └─ HAProxy, nginx, ─┘ │       └─► Mesos            faults: what goes wrong, from a seed
+//!    │        virtual address    │             │              ways: what stands before the instances
+//!    ▼                           ▼             ▼              clock, disk: what time it is, how slow writing is
+//!   ops                       claims        journal ─► history ─► judge
 //! ```
 #![allow(clippy::unwrap_used)]
 
@@ -19,7 +20,11 @@ mod judge;
 mod judge_tests;
 mod lab;
 mod mesos;
+#[path = "../nets/mod.rs"]
+mod nets;
+mod report;
 mod watch;
+mod ways;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -30,7 +35,7 @@ use std::time::{Duration, Instant};
 use client::{Answer, Client, Dice, ask};
 use cluster::Cluster;
 use faults::Faults;
-use history::{End, History, Outcome, State, What};
+use history::{End, History, State, Way};
 use watch::Journal;
 
 /// Of a run that nobody asked for by name.
@@ -68,9 +73,11 @@ fn nothing_that_was_acknowledged_is_lost_whatever_breaks() {
         .enumerate()
         .map(|(at, address)| work(&end, move |end| watch::claims(at, address, began, end)))
         .collect();
+    let schemes = &cluster.balancers.addresses;
+    let ways: Vec<Way> = (0..CLIENTS).map(|it| Way::of(it, schemes)).collect();
     let clients: Vec<_> = (0..CLIENTS)
         .map(|id| {
-            let mut client = Client::new(id, seed, addresses.clone(), began);
+            let mut client = Client::new((id, ways[id]), seed, addresses.clone(), schemes, began);
             work(&stop, move |stop| {
                 client.run(stop);
                 client
@@ -85,18 +92,20 @@ fn nothing_that_was_acknowledged_is_lost_whatever_breaks() {
     stop.store(true, Ordering::Relaxed);
     let mut clients: Vec<Client> = clients.into_iter().map(|it| it.join().unwrap()).collect();
     let (ends, settled) = settle(&cluster, &mut clients);
+    let shares = ways::shares(&cluster, SETTLE);
     end.store(true, Ordering::Relaxed);
-    let claims: Vec<_> = claims.into_iter().flat_map(|it| it.join().unwrap()).collect();
+    let mut claims: Vec<_> = claims.into_iter().flat_map(|it| it.join().unwrap()).collect();
     let mut journal = journal.join().unwrap();
     assert!(journal.read(), "the cluster does not tell what it saw");
     let without = watch::longest_without(&claims, disturbed);
-    let (others, ops) =
-        (clients.iter().map(|it| it.others).sum(), clients.into_iter().map(|it| it.ops).collect());
-    let history = History { clients: ops, claims, cluster: journal.entries, ends };
+    clients.iter_mut().for_each(|it| claims.append(&mut it.claims));
+    let clients = clients.into_iter().map(|it| it.ops).collect();
+    let history = History { clients, ways, claims, cluster: journal.entries, ends, shares };
     let violations = judge::violations(&history);
-    report(&history, &faults, others, without, settled, violations.len());
+    report::report(&history, &faults, without, settled, violations.len());
     let dead: Vec<String> = cluster.instances.iter_mut().filter_map(cluster::Instance::ended).collect();
     assert!(dead.is_empty(), "instances ended by themselves: {dead:?}");
+    assert_eq!(cluster.balancers.ended(), None, "a balancer ended by itself");
     if !violations.is_empty() {
         let logs: Vec<String> = cluster.instances.iter().map(cluster::Instance::last_words).collect();
         let file = std::env::temp_dir().join(format!("marathon-ha-history-{seed}"));
@@ -160,48 +169,4 @@ fn look(cluster: &Cluster, clients: &mut [Client], wanted: &[State]) -> Vec<End>
         deployments,
     };
     clients.iter_mut().zip(wanted).map(end).collect()
-}
-
-fn report(
-    history: &History,
-    faults: &Faults,
-    others: u64,
-    without: f64,
-    settled: Duration,
-    violations: usize,
-) {
-    let ops = || history.clients.iter().flatten();
-    let writes =
-        |wanted| ops().filter(|it| matches!(it.what, What::Write(_, outcome) if outcome == wanted)).count();
-    let reads = ops().filter(|it| matches!(it.what, What::Read(_))).count();
-    let deeds = |of: fn(&history::Deed) -> bool| history.cluster.iter().filter(|it| of(&it.deed)).count();
-    println!("ha: faults: {}", faults.done.values().sum::<u64>());
-    for (kind, count) in &faults.done {
-        println!("ha:   {count:4} {kind:?}");
-    }
-    println!(
-        "ha:   {} pairs of hosts were cut, each {} times or more",
-        faults.pairs_cut.len(),
-        faults.pairs_cut.values().min().unwrap_or(&0)
-    );
-    println!(
-        "ha: writes audited: {} acknowledged, {} refused, {} of unknown outcome; {reads} reads; {others} restarts and kills",
-        writes(Outcome::Done),
-        writes(Outcome::Refused),
-        writes(Outcome::Unknown),
-    );
-    println!(
-        "ha: Mesos saw {} subscriptions, {} calls carried out, {} refused, {} launches; {} answers of leaders audited",
-        deeds(|it| matches!(it, history::Deed::Subscribed { .. })),
-        deeds(|it| matches!(it, history::Deed::Call { taken: true, .. })),
-        deeds(|it| matches!(it, history::Deed::Call { taken: false, .. })),
-        deeds(|it| matches!(it, history::Deed::Launched { .. })),
-        history.claims.len()
-    );
-    println!(
-        "ha: longest time without a leader: {without:.1} s; settled {:.1} s after the faults",
-        settled.as_secs_f64()
-    );
-    println!("ha: {violations} violations");
-    assert!(writes(Outcome::Done) > 0 && reads > 0, "the clients got nothing done");
 }
