@@ -10,6 +10,7 @@
 
 mod client;
 mod find;
+mod follow;
 mod json;
 
 use std::ops::Range;
@@ -26,8 +27,9 @@ pub use client::{Cluster, Login, Settings};
 
 use client::Client;
 use find::{Finder, Place};
+use follow::{HEAD_BYTES, Head, ROTATED_MAX};
 
-/// What a file is called that cannot be known again: agents tell nothing of the kind.
+/// What a file is called that cannot be known again, as it is empty yet.
 const ANY_FILE: &str = "-";
 /// An agent is asked this often on behalf of somebody who waits.
 const LOOK: Duration = Duration::from_secs(1);
@@ -95,40 +97,113 @@ impl Inner {
         json::piece(&body).map(|it| it.offset)
     }
 
+    /// How a file begins.
+    async fn beginning(&self, spot: &Spot) -> Result<Bytes, Refused> {
+        self.piece(spot, 0, HEAD_BYTES).await
+    }
+
     async fn read(&self, of: &Target, path: &FilePath, ask: &Ask) -> Result<Piece, Refused> {
         let spot = self.find(of, path).await?;
         let length = ask.length.min(PIECE_BYTES_MAX);
-        let file = Some(ANY_FILE.to_owned());
         let Some(offset) = ask.offset else {
-            let size = self.size(&spot).await?;
-            return Ok(Piece { data: Bytes::new(), offset: size, size, file, restarted: false });
+            let beginning = self.beginning(&spot).await?;
+            let size = match (beginning.len() as u64) < HEAD_BYTES {
+                true => beginning.len() as u64,
+                false => self.size(&spot).await?,
+            };
+            return Ok(Piece {
+                data: Bytes::new(),
+                offset: size,
+                size,
+                file: name(&beginning),
+                restarted: false,
+            });
         };
-        let data = self.piece(&spot, offset, length).await?;
+        let reads_on: Option<Option<Head>> = ask.file.as_deref().map(|it| it.parse().ok());
+        let data = match (self.piece(&spot, offset, length).await, reads_on) {
+            // There is a moment without the file while it is rotated.
+            (Err(Refused::NoFile), Some(head @ Some(_))) => {
+                return self.rotated(&spot, head, offset, length).await?.ok_or(Refused::NoFile);
+            }
+            (data, _) => data?,
+        };
         let end = offset + data.len() as u64;
         // Only what is cut off by the length, or begins behind the end, leaves open where that is.
         let known = !data.is_empty() && (data.len() as u64) < length;
         let size = if known { end } else { self.size(&spot).await? };
-        if ask.file.is_some() && size < offset {
-            // It was rotated, or begun anew. What was still to be read of the one before comes first; as long as there
-            // is some, all of both is still ahead.
-            let before = Spot { path: format!("{}.1", spot.path), ..spot.clone() };
-            if let Ok(data) = self.piece(&before, offset, length).await
-                && !data.is_empty()
-            {
-                let size = offset + data.len() as u64 + size.max(1);
-                return Ok(Piece { data, offset, size, file, restarted: false });
-            }
-            let data = self.piece(&spot, 0, length).await?;
-            return Ok(Piece { data, offset: 0, size, file, restarted: true });
+        if data.is_empty() && offset == size && reads_on.is_some() {
+            // There is nothing new, and who waits asks often.
+            return Ok(Piece { data, offset, size, file: ask.file.clone(), restarted: false });
+        }
+        let beginning = if offset == 0 && (known || data.len() as u64 >= HEAD_BYTES) {
+            data.clone()
+        } else {
+            self.beginning(&spot).await?
+        };
+        let is_another = |head: Option<Head>| size < offset || head.is_some_and(|it| !it.fits(&beginning));
+        if let Some(head) = reads_on.filter(|it| is_another(*it)) {
+            let found = self.rotated(&spot, head, offset, length).await?;
+            return match found {
+                Some(piece) => Ok(piece),
+                None => self.anew(&spot, length).await,
+            };
         }
         // It grew in between.
-        Ok(Piece {
-            data,
-            offset,
-            size: if end > offset { size.max(end) } else { size },
-            file,
-            restarted: false,
-        })
+        let size = if end > offset { size.max(end) } else { size };
+        Ok(Piece { data, offset, size, file: name(&beginning), restarted: false })
+    }
+
+    /// A file from its beginning, for somebody who was reading another.
+    async fn anew(&self, spot: &Spot, length: u64) -> Result<Piece, Refused> {
+        let data = self.piece(spot, 0, length.max(HEAD_BYTES)).await?;
+        let file = name(&data);
+        let size = self.size(spot).await?.max(data.len() as u64);
+        let most = usize::try_from(length).unwrap_or(usize::MAX).min(data.len());
+        Ok(Piece { data: data.slice(..most), offset: 0, size, file, restarted: true })
+    }
+
+    /// What comes next of a file that was rotated, or begun anew: its rest, then the next newer one; `None`: that is the
+    /// one with the plain name. If it is gone the oldest that is left comes next.
+    async fn rotated(
+        &self,
+        spot: &Spot,
+        head: Option<Head>,
+        offset: u64,
+        length: u64,
+    ) -> Result<Option<Piece>, Refused> {
+        let at = |number: u32| Spot { path: format!("{}.{number}", spot.path), ..spot.clone() };
+        let mut oldest = None;
+        for number in 1..=ROTATED_MAX {
+            let old = at(number);
+            let beginning = match self.beginning(&old).await {
+                Err(Refused::NoFile) => break,
+                other => other?,
+            };
+            oldest = Some(old.clone());
+            // Who knows no head read the newest.
+            let is_it = head.map_or(number == 1, |it| it.fits(&beginning));
+            if !is_it || self.size(&old).await? < offset {
+                continue;
+            }
+            let data = self.piece(&old, offset, length).await?;
+            if !data.is_empty() {
+                // As long as there is some, all of the newer ones is still ahead.
+                let size = offset + data.len() as u64 + 1;
+                return Ok(Some(Piece { data, offset, size, file: name(&beginning), restarted: false }));
+            }
+            return match number {
+                1 => Ok(None),
+                _ => {
+                    self.anew(&at(number - 1), length).await.map(|it| Some(Piece { size: it.size + 1, ..it }))
+                }
+            };
+        }
+        match oldest.filter(|_| head.is_some()) {
+            Some(oldest) => {
+                self.anew(&oldest, length).await.map(|it| Some(Piece { size: it.size + 1, ..it }))
+            }
+            None => Ok(None),
+        }
     }
 
     async fn open(self: Arc<Inner>, of: &Target, path: &FilePath) -> Result<Whole, Refused> {
@@ -140,6 +215,15 @@ impl Inner {
         let source = Download { inner: self.clone(), spot, answer };
         Ok(Whole { size, modified: None, tag: None, source: Box::new(source) })
     }
+}
+
+/// What a file is called by its beginning.
+fn name(beginning: &Bytes) -> Option<String> {
+    let most = usize::try_from(HEAD_BYTES).unwrap_or(usize::MAX).min(beginning.len());
+    Some(match most {
+        0 => ANY_FILE.to_owned(),
+        _ => Head::of(&beginning[..most]).to_string(),
+    })
 }
 
 /// A path on an agent.
