@@ -287,6 +287,10 @@ impl Sim {
         )
         .map_err(|it| format!("Supplied FrameworkInfo is not valid: {it}"))?;
         let old = &self.frameworks[framework].info;
+        if old.principal != new.principal {
+            return Err("FrameworkInfo update is not valid: Changing framework's principal is not allowed."
+                .to_owned());
+        }
         let changed = |what: &str, from: String, to: String| {
             format!(
                 "FrameworkInfo update is not valid: Updating 'FrameworkInfo.{what}' is unsupported; attempted to update from '{from}' to '{to}'"
@@ -299,11 +303,6 @@ impl Sim {
         if had != has {
             return Err(changed("checkpoint", had.to_string(), has.to_string()));
         }
-        if old.principal != new.principal && new.principal.is_some() {
-            let text = |it: &Option<String>| it.clone().unwrap_or_default();
-            return Err(changed("principal", text(&old.principal), text(&new.principal)));
-        }
-        let principal = old.principal.clone();
         let unsuppressed: Vec<Arc<str>> = {
             let now: BTreeSet<Arc<str>> =
                 call.suppressed_roles.iter().map(|it| Arc::from(it.as_str())).collect();
@@ -311,7 +310,6 @@ impl Sim {
         };
         let it = &mut self.frameworks[framework];
         it.info = new.clone();
-        it.info.principal = principal;
         it.abilities = Abilities::of(new);
         it.roles = roles_of(new);
         it.suppressed = call.suppressed_roles.iter().map(|it| Arc::from(it.as_str())).collect();

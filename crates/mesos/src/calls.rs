@@ -117,7 +117,7 @@ impl Engine {
         let update = v1::CallUpdateFramework {
             framework_info: framework::info(&self.config.framework, id, &desk.roles),
             suppressed_roles: desk.roles.suppressed(),
-            offer_constraints: desk.filter.sent(),
+            offer_constraints: desk.filter.sent(|role| desk.roles.is_known(role)),
         };
         let call = v1::Call { update_framework: Some(update), ..Default::default() };
         Written { sent: Sent::Update(desk.roles.known()), ..plain(CallType::UPDATE_FRAMEWORK, call) }

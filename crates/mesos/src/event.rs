@@ -27,7 +27,11 @@ impl Engine {
     /// The first event of a stream.
     pub(crate) fn welcome(&mut self, event: v1::Event) -> Result<EngineEvent, End> {
         if let Some(error) = &event.error {
-            return Err(End::Fatal(self.fatal(&String::from_utf8_lossy(&error.message))));
+            let words = String::from_utf8_lossy(&error.message);
+            return Err(match is_passing(&words) {
+                true => End::Lost(words.into_owned()),
+                false => End::Fatal(self.fatal(&words)),
+            });
         }
         let Some(subscribed) = event.subscribed else {
             return Err(End::Lost("the stream does not begin with SUBSCRIBED".to_owned()));
@@ -194,6 +198,11 @@ fn fatal(text: &str, framework: &str) -> Fatal {
         _ if text.contains("Framework failed over") => Fatal::TakenOver,
         _ => Fatal::Refused(text.to_owned()),
     }
+}
+
+/// Whether a refusal is no judgement: the master could not ask whoever decides.
+fn is_passing(words: &str) -> bool {
+    words.starts_with("Authorization failure")
 }
 
 /// What cannot be read is new enough.

@@ -63,9 +63,11 @@ impl Filter {
         self.next
     }
 
-    /// What has to go into every call that tells the master who we are.
-    pub fn sent(&self) -> Option<v1::OfferConstraints> {
-        Some(self.sent.clone()).filter(|it| !it.role_constraints.is_empty())
+    /// What has to go into every call that tells the master who we are. A role may have been left out since.
+    pub fn sent(&self, is_known: impl Fn(&str) -> bool) -> Option<v1::OfferConstraints> {
+        let mut sent = self.sent.clone();
+        sent.role_constraints.retain(|role, _| is_known(role));
+        Some(sent).filter(|it| !it.role_constraints.is_empty())
     }
 
     /// Looks at the state; whether the master has to be told something new. Roles that it does not know of us are left
@@ -86,7 +88,7 @@ impl Filter {
 
     /// The master does not take them. Whether there were any.
     pub fn give_up(&mut self) -> bool {
-        let some = self.sent().is_some();
+        let some = !self.sent.role_constraints.is_empty();
         self.refused |= some;
         some
     }

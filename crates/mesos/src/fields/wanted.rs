@@ -196,20 +196,26 @@ fn checked(it: &v1::CommandInfo) -> EngineCheckKind {
     EngineCheckKind::Command(CheckCommand::Shell(it.value.clone().unwrap_or_default()))
 }
 
+/// What is checked, and how: the first that there is of a command, HTTP and TCP.
+fn kind(
+    command: Option<&v1::CommandInfo>,
+    http: Option<(bool, u32, Option<&String>)>,
+    tcp: Option<u32>,
+) -> Option<EngineCheckKind> {
+    if let Some(command) = command {
+        return Some(checked(command));
+    }
+    if let Some((https, port, path)) = http {
+        let path = path.cloned().unwrap_or_default();
+        return Some(EngineCheckKind::Http { https, port: u16::try_from(port).ok()?, path, ipv6: false });
+    }
+    Some(EngineCheckKind::Tcp { port: u16::try_from(tcp?).ok()?, ipv6: false })
+}
+
 fn health(it: &v1::HealthCheck) -> Option<EngineCheck> {
-    let kind = match (&it.command, &it.http, &it.tcp) {
-        (Some(command), _, _) => checked(command),
-        (_, Some(http), _) => EngineCheckKind::Http {
-            https: http.scheme.as_deref() == Some("https"),
-            port: u16::try_from(http.port).ok()?,
-            path: http.path.clone().unwrap_or_default(),
-            ipv6: false,
-        },
-        (_, _, Some(tcp)) => EngineCheckKind::Tcp { port: u16::try_from(tcp.port).ok()?, ipv6: false },
-        _ => return None,
-    };
+    let http = it.http.as_ref().map(|it| (it.scheme.as_deref() == Some("https"), it.port, it.path.as_ref()));
     Some(EngineCheck {
-        kind,
+        kind: kind(it.command.as_ref(), http, it.tcp.as_ref().map(|it| it.port))?,
         delay: seconds(it.delay_seconds, 15),
         interval: seconds(it.interval_seconds, 10),
         timeout: seconds(it.timeout_seconds, 20),
@@ -219,19 +225,9 @@ fn health(it: &v1::HealthCheck) -> Option<EngineCheck> {
 }
 
 fn check(it: &v1::CheckInfo) -> Option<EngineCheck> {
-    let kind = match (&it.command, &it.http, &it.tcp) {
-        (Some(it), _, _) => checked(&it.command),
-        (_, Some(http), _) => EngineCheckKind::Http {
-            https: false,
-            port: u16::try_from(http.port).ok()?,
-            path: http.path.clone().unwrap_or_default(),
-            ipv6: false,
-        },
-        (_, _, Some(tcp)) => EngineCheckKind::Tcp { port: u16::try_from(tcp.port).ok()?, ipv6: false },
-        _ => return None,
-    };
+    let http = it.http.as_ref().map(|it| (false, it.port, it.path.as_ref()));
     Some(EngineCheck {
-        kind,
+        kind: kind(it.command.as_ref().map(|it| &it.command), http, it.tcp.as_ref().map(|it| it.port))?,
         delay: seconds(it.delay_seconds, 15),
         interval: seconds(it.interval_seconds, 10),
         timeout: seconds(it.timeout_seconds, 20),

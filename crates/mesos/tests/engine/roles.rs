@@ -78,3 +78,22 @@ async fn other_refusals_of_an_update_are_told_apart() {
         client.mesos.stop().await;
     }
 }
+
+#[tokio::test]
+async fn an_authorizer_that_fails_is_waited_for() {
+    let mut master = Master::start(|number, call| match number {
+        0 if call.subscribe.is_some() => Answer::Stream(vec![json!({"type": "ERROR",
+            "error": {"message": "Authorization failure: could not create ObjectApprovers for a framework"}})]),
+        _ => usual(call),
+    })
+    .await;
+    let mut client = Client::start(master.port, |config| config.roles = vec!["test".into(), "more".into()]);
+    client.subscribed().await;
+    master.next(CallType::SUBSCRIBE).await;
+    let (_, again) = master.next(CallType::SUBSCRIBE).await;
+    assert_eq!(
+        again.subscribe.expect("present").framework_info.roles,
+        ["more", "test"],
+        "no role is to blame"
+    );
+}
