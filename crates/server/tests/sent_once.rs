@@ -38,14 +38,16 @@ struct Fakes {
     fate: Mutex<Fate>,
     /// Changes that a leader got.
     got: Mutex<Vec<String>>,
+    /// And those that others got, who would pass them on.
+    followed: Mutex<Vec<String>>,
 }
 
 impl Fakes {
     fn start() -> Arc<Fakes> {
         let listeners: Vec<TcpListener> = (0..3).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
         let ports = listeners.iter().map(|it| it.local_addr().unwrap().port()).collect();
-        let (fate, got) = (Mutex::new(Fate::Closed), Mutex::new(Vec::new()));
-        let fakes = Arc::new(Fakes { ports, leads: AtomicUsize::new(LEADER), fate, got });
+        let (fate, got, followed) = (Mutex::new(Fate::Closed), Mutex::default(), Mutex::default());
+        let fakes = Arc::new(Fakes { ports, leads: AtomicUsize::new(LEADER), fate, got, followed });
         for (at, listener) in listeners.into_iter().enumerate() {
             let fakes = fakes.clone();
             std::thread::spawn(move || {
@@ -79,7 +81,12 @@ impl Fakes {
             (&stream).write_all(answer.as_bytes()).ok()
         };
         if line.starts_with("GET") || !leads {
-            reader.read_exact(&mut vec![0; length]).ok()?;
+            let mut body = vec![0; length];
+            reader.read_exact(&mut body).ok()?;
+            if !line.starts_with("GET") {
+                let told = format!("{} {}", line.trim(), String::from_utf8_lossy(&body));
+                self.followed.lock().unwrap().push(told);
+            }
             return whole(if leads { "200 OK" } else { "503 Service Unavailable" });
         }
         self.got.lock().unwrap().push(line.trim().to_owned());
@@ -205,5 +212,18 @@ fn a_stopped_instance_costs_no_change() {
             assert!(answer.starts_with("HTTP/1.1 200"), "{name}, {method}: {answer}");
         }
         assert_eq!(fakes.got.lock().unwrap().len(), 6);
+    }
+}
+
+#[test]
+fn while_nobody_leads_one_instance_gets_the_change_whole() {
+    for name in ["HAProxy", "nginx"] {
+        let (fakes, folder) = (Fakes::start(), tempfile::tempdir().unwrap());
+        let balancer = Balancer::start(name, &fakes.ports, folder.path());
+        fakes.leads.store(NOBODY, Relaxed);
+        let answer = balancer.ask("PUT");
+        assert!(answer.starts_with("HTTP/1.1 503") && answer.ends_with("{}"), "{name}: {answer}");
+        let followed = fakes.followed.lock().unwrap().clone();
+        assert_eq!(followed, ["PUT /v2/apps/a HTTP/1.1 {\"cmd\":\"true\"}"], "{name}");
     }
 }

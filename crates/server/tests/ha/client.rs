@@ -199,6 +199,8 @@ impl Client {
         match answer {
             Answer::Status(200 | 201, _) if is_ours => Outcome::Done,
             Answer::Status(400..500 | 503, _) if is_ours => Outcome::Refused,
+            // An instance that could not reach the leader.
+            Answer::Status(502, text) if is_ours && text.contains("nothing was changed") => Outcome::Refused,
             Answer::Unsent => Outcome::Refused,
             Answer::Status(..) | Answer::Nothing => Outcome::Unknown,
         }

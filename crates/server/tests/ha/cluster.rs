@@ -80,7 +80,8 @@ impl Instance {
 
     /// `Some`: it ended by itself.
     pub fn ended(&mut self) -> Option<String> {
-        self.child.try_wait().ok().flatten().map(|it| it.to_string())
+        let ended = self.child.try_wait().ok().flatten()?;
+        Some(format!("the instance {} ended by itself: {ended}", self.address))
     }
 
     pub fn last_words(&self) -> String {

@@ -15,7 +15,7 @@ pub struct State {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     Done,
-    /// 4xx or 503 of an instance, or never sent: it must not happen.
+    /// 4xx or 503 of an instance, or 502 that says so, or never sent: it must not happen.
     Refused,
     /// It may have happened, and may happen yet.
     Unknown,

@@ -1,7 +1,7 @@
 //! The ways to a leader: any instance, or one of the schemes of `deploy/`, with the real programs and files.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::time::{Duration, Instant};
 
@@ -13,6 +13,8 @@ use super::nets::schemes::{self, VIRTUAL};
 
 /// Requests of which the share that was passed on is judged in the end.
 const SAMPLE: u64 = 20;
+
+const BURIAL: Duration = Duration::from_secs(10);
 
 /// Of nine clients. Each way has some that write much, and some whose tasks run for long.
 const BY_CLIENT: [Way; 9] = [
@@ -109,8 +111,14 @@ impl Balancers {
     }
 
     pub fn kill(&mut self, at: usize) {
+        let pids = self.programs[at].pids();
         self.signal(at, "KILL");
         let _ = self.programs[at].child.wait();
+        // Who inherits its children may be slow to bury them, and keepalived takes a dead one for itself.
+        let (began, is_there) = (Instant::now(), |it: &u32| Path::new(&format!("/proc/{it}")).exists());
+        while pids.iter().any(is_there) && began.elapsed() < BURIAL {
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 
     pub fn begin(&mut self, at: usize) {
@@ -125,7 +133,7 @@ impl Balancers {
         let told = |it: &mut Program| {
             let ended = it.child.try_wait().ok().flatten()?;
             let log = std::fs::read_to_string(&it.log).unwrap_or_default();
-            Some(format!("{}: {ended}\n{}", it.words.join(" "), log))
+            Some(format!("a balancer ended by itself: {}: {ended}\n{log}", it.words.join(" ")))
         };
         self.programs.iter_mut().find_map(told)
     }
