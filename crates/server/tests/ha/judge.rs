@@ -279,7 +279,8 @@ impl Tasks<'_> {
     fn judge_kill(&self, register: &Register, at: Moment, task: &str, it: &Live, found: &mut Vec<Violation>) {
         let asked = register.within(at - WINDOW, at + MARGIN);
         let most = asked.iter().map(|it| it.instances).max().unwrap_or(0);
-        let same = |other: &&Live| other.client == it.client && !other.excused && !other.dying;
+        // Those whose agent was away are there as well: which one is too many then is Marathon's choice.
+        let same = |other: &&Live| other.client == it.client && !other.dying;
         let others = self.live.values().filter(same).any(|other| other.label != it.label);
         if asked.iter().all(|state| state.label == it.label)
             && register.is_quiet(at, &asked)

@@ -217,6 +217,11 @@ fn an_end_that_nobody_asked_for_is_noticed() {
     after(&[asked, op(5.0, What::Write(state(1, 1), Unknown))], &killed(&[]), &[]);
     let lost = [entry(2.0, Deed::AgentAway(0)), entry(3.0, Deed::AgentBack(0))];
     after(&[asked], &killed(&lost), &[]);
+    // One that is back beside its successor: one of them is too many, whichever.
+    let back = [&two[..], &lost, &[launched(2.5, "c", 2, 1)], &kill(9.0, "b")].concat();
+    after(&[asked], &back, &[]);
+    let again = [&back[..], &kill(9.5, "c")].concat();
+    after(&[asked], &again, &[OnlyWhatWasAsked]);
 }
 
 #[test]
