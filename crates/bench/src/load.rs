@@ -120,10 +120,22 @@ impl Connection {
         Ok(())
     }
 
+    /// Nothing of the server's says that it would, so it is never right, and what it was doing tells why.
+    fn closed(&self) -> Box<dyn std::error::Error> {
+        let waited = self.since.elapsed().as_secs_f64() * 1e3;
+        let got = match &self.reading {
+            Reading::Head(head) if head.is_empty() => "nothing".to_owned(),
+            Reading::Head(head) => format!("a part of the head, {:?}", String::from_utf8_lossy(head)),
+            Reading::Body { length, left } => format!("{} bytes of {length}", length - left),
+        };
+        let sent = self.sent;
+        format!("the server closed a connection {waited:.3} ms after request {sent} on it, of whose answer came {got}").into()
+    }
+
     /// Takes in what is there. Once the answer is complete: the length of its body.
     fn receive(&mut self, buffer: &mut [u8]) -> Outcome<Option<usize>> {
         let n = match self.stream.read(buffer) {
-            Ok(0) => return Err("the server closed a connection".into()),
+            Ok(0) => return Err(self.closed()),
             Ok(n) => n,
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
             Err(error) => return Err(error.into()),

@@ -115,13 +115,17 @@ impl Server {
         Ok(self.since.elapsed())
     }
 
-    /// Adds the end of the log to an error.
-    fn explained(&self, done: Outcome<()>) -> Outcome<()> {
+    /// Adds the end of the log to an error, and whether the process is there.
+    pub fn explained<T>(&self, done: Outcome<T>) -> Outcome<T> {
         done.map_err(|error| {
+            // One that ended and was not waited for has no arguments, so it is not among them.
+            let there = procs::all().iter().any(|it| it.pid == self.pid);
+            let state = if there { "there" } else { "gone" };
             let log = std::fs::read_to_string(self.dir.join("server.log")).unwrap_or_default();
             let tail: Vec<&str> = log.lines().rev().take(10).collect();
             let tail: Vec<&str> = tail.into_iter().rev().collect();
-            format!("{error}; the end of the server's log:\n{}", tail.join("\n")).into()
+            format!("{error}; process {} is {state}, the end of its log:\n{}", self.pid, tail.join("\n"))
+                .into()
         })
     }
 

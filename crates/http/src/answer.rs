@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use hyper::body::{Body as _, Incoming};
-use hyper::header::{CONTENT_LENGTH, HOST, WWW_AUTHENTICATE};
+use hyper::header::{CONTENT_LENGTH, HOST, HeaderValue, WWW_AUTHENTICATE};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
 use marathon_api::error;
@@ -31,6 +31,8 @@ const PAUSE_MAX: Duration = Duration::from_millis(250);
 /// The connection a request came over.
 pub struct Peer {
     pub address: IpAddr,
+    /// The same, for a header.
+    pub shown: HeaderValue,
     /// Ends the connection at once.
     pub hang_up: Arc<Notify>,
 }
@@ -94,7 +96,7 @@ impl Http {
         let _active = Active::new(self);
         let method = request.method().clone();
         let (parts, incoming) = request.into_parts();
-        let (out, headers) = match self.admit(parts, incoming, peer).await {
+        let (out, headers) = match self.admit(parts, incoming, peer, began).await {
             Answered::Here(out, headers) => (out, headers),
             Answered::Leader(response) => {
                 let (status, bytes) = (response.status().as_u16(), response.body().size_hint().lower());
@@ -115,7 +117,7 @@ impl Http {
 
     /// Authentication comes before everything else, then the question who leads, then the limit, which
     /// counts only what is answered here.
-    async fn admit(&self, parts: Parts, incoming: Incoming, peer: &Peer) -> Answered {
+    async fn admit(&self, parts: Parts, incoming: Incoming, peer: &Peer, began: Instant) -> Answered {
         // Load balancers ask for it often and have no credentials.
         if parts.uri.path() == system::HEALTH_PATH
             && matches!(parts.method, Method::GET | Method::HEAD | Method::OPTIONS)
@@ -131,7 +133,6 @@ impl Http {
             return Answered::Here(out, parts.headers);
         }
         let mut upload = Upload::Coming(incoming);
-        let until = Instant::now() + ELECTION_WAIT;
         let mut pause = PAUSE_MIN;
         loop {
             let leader = match self.place(&parts).await {
@@ -152,7 +153,7 @@ impl Http {
             let kept = upload.again();
             let came = self.proxy.pass(&parts, upload, peer, &leader, &self.leadership).await;
             upload = match (came, kept) {
-                (Came::Unreached(_) | Came::NotLed(_), Some(kept)) if Instant::now() < until => kept,
+                (Came::Unreached(_) | Came::NotLed(_), Some(kept)) if began.elapsed() < ELECTION_WAIT => kept,
                 (Came::Answer(response) | Came::NotLed(response), _) => return Answered::Leader(response),
                 (Came::Failed(out) | Came::Unreached(out), _) => return Answered::Here(out, parts.headers),
             };
@@ -175,6 +176,7 @@ impl Http {
     async fn place(&self, parts: &Parts) -> Place {
         match self.leadership.now() {
             Lead::Us { .. } => Place::Here,
+            Lead::Other(leader) => Place::Leader(leader),
             Lead::Loading if parts.uri.path() == "/ping" => Place::Here,
             // Whoever passed it on waits in our place, and we may never hear who leads next.
             Lead::Nobody(why) if parts.headers.contains_key(proxy::VIA) => Place::nowhere(&why),

@@ -7,23 +7,32 @@
 //! Nobody else drives them, so an idle line notices its end when it is used next: before it has taken the request,
 //! which is then sent on another. docs/decisions/0016-connections-to-the-leader.md says why this is ours.
 
+#![expect(
+    clippy::vec_box,
+    reason = "a line is large and moves from the pool to its request, its answer and back"
+)]
+
+use std::cell::Cell;
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Wake, Waker, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::task::AtomicWaker;
 use http_body_util::{Either, Full};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Frame, Incoming};
 use hyper::client::conn::TrySendError;
-use hyper::client::conn::http1::{Connection, SendRequest, handshake};
+use hyper::client::conn::http1::{Builder, Connection, SendRequest};
 use hyper::http::uri::Authority;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use nix::sys::socket::{setsockopt, sockopt};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, Sleep, timeout};
+
+use crate::proxy::Limits;
 
 /// Shorter than the leader's own patience, so that it is rarely the leader who ends one.
 const IDLE_MAX: Duration = Duration::from_secs(20);
@@ -51,25 +60,81 @@ pub(crate) struct Line {
     sender: SendRequest<Sent>,
     /// Gone once it ended.
     driving: Option<Connection<TokioIo<TcpStream>, Sent>>,
+    /// By whom it is woken, always the same for the line; it wakes whoever drives it at the moment.
+    waker: Waker,
+    driver: Arc<Driver>,
+    pub silence: Silence,
+}
+
+#[derive(Default)]
+struct Driver(AtomicWaker);
+
+thread_local! {
+    /// What this thread does right now would tell a line what its driver knows.
+    static QUIET: Cell<bool> = const { Cell::new(false) };
+}
+
+impl Wake for Driver {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if !QUIET.get() {
+            self.0.wake();
+        }
+    }
+}
+
+/// Does what would only tell lines that they are to be driven. Each such turn costs as much as a third of a request.
+fn quietly<T>(work: impl FnOnce() -> T) -> T {
+    struct Quiet;
+    impl Drop for Quiet {
+        fn drop(&mut self) {
+            QUIET.set(false);
+        }
+    }
+    QUIET.set(true);
+    let _quiet = Quiet;
+    work()
+}
+
+/// How long nothing was heard. The timer is set anew only when it ends too early, as nearly no silence is long.
+pub(crate) struct Silence {
+    limit: Duration,
+    since: Instant,
+    timer: Pin<Box<Sleep>>,
+}
+
+impl Silence {
+    fn new(limit: Duration) -> Silence {
+        Silence { limit, since: Instant::now(), timer: Box::pin(tokio::time::sleep(limit)) }
+    }
+
+    pub fn ends(&mut self) {
+        self.since = Instant::now();
+    }
+
+    /// Ready when it has lasted for too long.
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            ready!(self.timer.as_mut().poll(cx));
+            if self.limit <= self.since.elapsed() {
+                return Poll::Ready(());
+            }
+            self.timer.as_mut().reset(self.since + self.limit);
+        }
+    }
 }
 
 pub(crate) struct Pool {
-    idle: Mutex<Idle>,
-    idle_max: usize,
-    /// To reach the leader.
-    connect: Duration,
-}
-
-/// All to the same leader.
-#[derive(Default)]
-struct Idle {
-    /// Newest last.
-    lines: Vec<(Box<Line>, Instant)>,
+    idle: Mutex<Vec<Box<Line>>>,
+    limits: Limits,
 }
 
 impl Pool {
-    pub fn new(connect: Duration, idle_max: usize) -> Pool {
-        Pool { idle: Mutex::default(), idle_max, connect }
+    pub fn new(limits: Limits) -> Pool {
+        Pool { idle: Mutex::default(), limits }
     }
 
     /// The head of the answer, and the line on which its body comes. What `again` gives is sent if a line that was
@@ -79,81 +144,71 @@ impl Pool {
         leader: &Arc<str>,
         mut request: Request<Sent>,
         again: impl FnOnce() -> Option<Request<Sent>>,
-        limit: Duration,
     ) -> Result<(Response<Incoming>, Box<Line>), Fault> {
-        while let Some(mut line) = self.take(leader) {
-            let mut error = match timeout(limit, line.send(request)).await {
-                Ok(Ok(response)) => return Ok((response, line)),
-                Ok(Err(error)) => error,
-                Err(_) => return Err(Fault::Silent),
+        let mut again = Some(again);
+        loop {
+            // After one that broke only a new one will do.
+            let kept = if again.is_some() { self.take(leader) } else { None };
+            let was_kept = kept.is_some();
+            let mut line = match kept {
+                Some(line) => line,
+                None => Box::pin(self.connect(leader)).await.map_err(Fault::Unreached)?,
+            };
+            let mut error = match line.send(request).await {
+                Some(Ok(response)) => return Ok((response, line)),
+                Some(Err(error)) => error,
+                None => return Err(Fault::Silent),
             };
             request = match error.take_message() {
                 // It has ended before it took the request.
-                Some(unsent) => unsent,
-                None => match again() {
-                    Some(copy) => {
-                        request = copy;
-                        break;
+                Some(unsent) if was_kept => unsent,
+                Some(_) => return Err(Fault::Unreached(io::ErrorKind::ConnectionAborted.into())),
+                None => {
+                    let again = if was_kept { again.take() } else { None };
+                    match again.and_then(|it| it()) {
+                        Some(copy) => copy,
+                        None => return Err(Fault::Lost(error.into_error().into())),
                     }
-                    None => return Err(Fault::Lost(error.into_error().into())),
-                },
+                }
             };
-        }
-        let mut line = self.connect(leader).await.map_err(Fault::Unreached)?;
-        match timeout(limit, line.send(request)).await {
-            Ok(Ok(response)) => Ok((response, line)),
-            Ok(Err(mut error)) => Err(match error.take_message() {
-                Some(_) => Fault::Unreached(io::ErrorKind::ConnectionAborted.into()),
-                None => Fault::Lost(error.into_error().into()),
-            }),
-            Err(_) => Err(Fault::Silent),
         }
     }
 
     /// Keeps a line for the next request, if it is fit for one.
     pub fn keep(&self, line: Box<Line>) {
-        if self.idle_max == 0 || !line.is_idle() {
+        if !line.is_idle() {
             return;
         }
+        drop(line.driver.0.take());
+        let mut idle = self.lock();
+        let former = others_than(&mut idle, &line.leader);
+        if idle.len() < self.limits.at_once {
+            idle.push(line);
+        }
         // They end when nobody waits for the lock.
-        let _former = {
-            let mut idle = self.lock();
-            let former = idle.others_than(&line.leader);
-            if idle.lines.len() < self.idle_max {
-                idle.lines.push((line, Instant::now()));
-            }
-            former
-        };
+        drop(idle);
+        drop(former);
     }
 
     fn take(&self, leader: &Arc<str>) -> Option<Box<Line>> {
         let mut idle = self.lock();
-        let former = idle.others_than(leader);
-        let newest = idle.lines.pop();
+        let former = others_than(&mut idle, leader);
+        let newest = idle.pop();
         drop(idle);
         drop(former);
-        let (line, since) = newest?;
-        if since.elapsed() < IDLE_MAX {
-            return Some(line);
-        }
-        // The others have idled for even longer.
-        self.sweep();
-        None
+        newest.filter(|it| !it.is_old())
     }
 
     /// Ends what has idled for too long.
     pub fn sweep(&self) {
         let mut idle = self.lock();
-        let young = idle.lines.iter().position(|(_, since)| since.elapsed() < IDLE_MAX);
-        let old = match young {
-            Some(young) => idle.lines.drain(..young).collect(),
-            None => std::mem::take(&mut idle.lines),
-        };
+        let (old, young) = idle.drain(..).partition::<Vec<_>, _>(|it| it.is_old());
+        *idle = young;
         drop(idle);
         drop(old);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Idle> {
+    fn lock(&self) -> MutexGuard<'_, Vec<Box<Line>>> {
         // Whole at any time.
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -161,15 +216,17 @@ impl Pool {
     async fn connect(&self, leader: &Arc<str>) -> io::Result<Box<Line>> {
         let authority: Authority = leader.parse().map_err(|_| io::Error::other("no host:port"))?;
         let host = authority.host().trim_start_matches('[').trim_end_matches(']');
-        let addresses: Vec<_> =
-            late(timeout(self.connect, tokio::net::lookup_host((host, authority.port_u16().unwrap_or(80)))))
-                .await?
-                .collect();
-        let share = self.connect / u32::try_from(addresses.len().max(1)).unwrap_or(u32::MAX);
+        let addresses: Vec<_> = late(timeout(
+            self.limits.connect,
+            tokio::net::lookup_host((host, authority.port_u16().unwrap_or(80))),
+        ))
+        .await?
+        .collect();
+        let share = self.limits.connect / u32::try_from(addresses.len().max(1)).unwrap_or(u32::MAX);
         let mut cause = io::Error::other("it has no address");
         for address in addresses {
             match late(timeout(share, TcpStream::connect(address))).await {
-                Ok(stream) => return Line::new(leader.clone(), stream).await,
+                Ok(stream) => return Line::new(leader.clone(), stream, self.limits.read).await,
                 Err(error) => cause = error,
             }
         }
@@ -183,59 +240,140 @@ async fn late<T>(
     waited.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
-impl Idle {
-    /// Takes out the lines to others, who lead no longer.
-    fn others_than(&mut self, leader: &Arc<str>) -> Vec<(Box<Line>, Instant)> {
-        match self.lines.last() {
-            Some((line, _)) if line.leader != *leader => std::mem::take(&mut self.lines),
-            _ => Vec::new(),
-        }
+/// Takes out the lines to others, who lead no longer. All lead to the same.
+fn others_than(idle: &mut Vec<Box<Line>>, leader: &Arc<str>) -> Vec<Box<Line>> {
+    match idle.last() {
+        Some(line) if line.leader != *leader => std::mem::take(idle),
+        _ => Vec::new(),
     }
 }
 
 impl Line {
-    async fn new(leader: Arc<str>, stream: TcpStream) -> io::Result<Box<Line>> {
+    async fn new(leader: Arc<str>, stream: TcpStream, limit: Duration) -> io::Result<Box<Line>> {
         // None of these is vital.
         let _ = stream.set_nodelay(true);
         let _ = setsockopt(&stream, sockopt::KeepAlive, &true);
         let _ = setsockopt(&stream, sockopt::TcpKeepIdle, &KEEPALIVE_SECONDS);
         let _ = setsockopt(&stream, sockopt::TcpKeepInterval, &KEEPALIVE_SECONDS);
         let _ = setsockopt(&stream, sockopt::TcpKeepCount, &KEEPALIVE_QUESTIONS);
-        let (sender, driving) = handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
-        Ok(Box::new(Line { leader, sender, driving: Some(driving) }))
+        let (sender, driving) = Builder::new()
+            // Most of what is sent is short, and then a copy costs less than a list of pieces.
+            .writev(false)
+            .handshake(TokioIo::new(stream))
+            .await
+            .map_err(io::Error::other)?;
+        let driver = Arc::new(Driver::default());
+        let (waker, silence) = (driver.clone().into(), Silence::new(limit));
+        Ok(Box::new(Line { leader, sender, driving: Some(driving), waker, driver, silence }))
     }
 
+    /// Nothing after too long a silence.
     async fn send(
         &mut self,
         request: Request<Sent>,
-    ) -> Result<Response<Incoming>, TrySendError<Request<Sent>>> {
+    ) -> Option<Result<Response<Incoming>, TrySendError<Request<Sent>>>> {
+        self.silence.ends();
         // Only driving the line makes an answer, and that comes right before the look at it. So no wake-up is needed
         // for it, and it must not wait for the turn in which tokio would let it be ready.
-        let mut answer = pin!(tokio::task::unconstrained(self.sender.try_send_request(request)));
+        let sent = quietly(|| self.sender.try_send_request(request));
+        let mut answer = pin!(tokio::task::unconstrained(sent));
         std::future::poll_fn(|cx| {
-            drive(&mut self.driving, cx);
-            answer.as_mut().poll(&mut Context::from_waker(Waker::noop()))
+            self.drive(cx);
+            match answer.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+                Poll::Ready(answer) => Poll::Ready(Some(answer)),
+                Poll::Pending => self.silence.poll(cx).map(|()| None),
+            }
         })
         .await
     }
 
-    /// Moves what can be moved, in both directions. Whoever waits for something from this line must have called it
-    /// last.
-    pub fn drive(&mut self, cx: &mut Context<'_>) {
-        drive(&mut self.driving, cx);
+    /// The next piece of the body of an answer on this line.
+    pub fn poll_frame(
+        &mut self,
+        body: &mut Incoming,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        self.drive(cx);
+        take_frame(body)
+    }
+
+    /// Moves what can be moved, in both directions.
+    fn drive(&mut self, cx: &mut Context<'_>) {
+        let Some(driving) = &mut self.driving else { return };
+        self.driver.0.register(cx.waker());
+        if Pin::new(driving).poll(&mut Context::from_waker(&self.waker)).is_ready() {
+            // How it ended is told to whoever waits for the answer or reads its body.
+            self.driving = None;
+        }
     }
 
     /// Whether the answer has come to its end, the request as well, and neither has ended the line.
     pub fn is_idle(&self) -> bool {
         self.driving.is_some() && self.sender.is_ready()
     }
+
+    fn is_old(&self) -> bool {
+        IDLE_MAX <= self.silence.since.elapsed()
+    }
 }
 
-fn drive(driving: &mut Option<Connection<TokioIo<TcpStream>, Sent>>, cx: &mut Context<'_>) {
-    if let Some(line) = driving
-        && Pin::new(line).poll(cx).is_ready()
-    {
-        // How it ended is told to whoever waits for the answer or reads its body.
-        *driving = None;
+/// A piece of a body that is there already. Only a line that is driven brings more, so nobody else need be woken: not the
+/// reader, who drives it, and not the line, which is driven before the next look.
+pub(crate) fn take_frame(body: &mut Incoming) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    quietly(|| Pin::new(body).poll_frame(&mut Context::from_waker(Waker::noop())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: Limits =
+        Limits { connect: Duration::from_secs(5), read: Duration::from_secs(10), at_once: 2 };
+
+    /// Lines to somebody who takes connections and says nothing.
+    async fn lines(pool: &Pool, count: usize) -> (tokio::net::TcpListener, Arc<str>, Vec<Box<Line>>) {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let leader: Arc<str> = listener.local_addr().unwrap().to_string().into();
+        let mut lines = Vec::new();
+        for _ in 0..count {
+            let mut line = pool.connect(&leader).await.unwrap();
+            // A new one is ready once it was driven.
+            line.drive(&mut Context::from_waker(Waker::noop()));
+            lines.push(line);
+        }
+        (listener, leader, lines)
+    }
+
+    fn idle(pool: &Pool) -> usize {
+        pool.lock().len()
+    }
+
+    #[tokio::test]
+    async fn what_is_kept() {
+        let pool = Pool::new(LIMITS);
+        let (_listener, leader, kept) = lines(&pool, 3).await;
+        kept.into_iter().for_each(|it| pool.keep(it));
+        assert_eq!(idle(&pool), 2, "no more than requests at once");
+        assert!(pool.take(&leader).is_some());
+        assert!(pool.take(&"other:1".into()).is_none());
+        assert_eq!(idle(&pool), 0, "none to a former leader");
+    }
+
+    #[tokio::test]
+    async fn how_long_it_is_kept() {
+        let pool = Pool::new(LIMITS);
+        let (_listener, leader, kept) = lines(&pool, 2).await;
+        tokio::time::pause();
+        kept.into_iter().for_each(|it| pool.keep(it));
+        tokio::time::advance(IDLE_MAX - Duration::from_secs(1)).await;
+        pool.sweep();
+        let mut used = pool.take(&leader).expect("not old yet");
+        used.silence.ends();
+        pool.keep(used);
+        tokio::time::advance(Duration::from_secs(2)).await;
+        pool.sweep();
+        assert_eq!(idle(&pool), 1, "the one that was not used has ended");
+        tokio::time::advance(IDLE_MAX).await;
+        assert!(pool.take(&leader).is_none());
     }
 }

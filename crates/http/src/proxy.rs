@@ -11,7 +11,7 @@
 use std::io::ErrorKind;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,16 +19,15 @@ use http_body_util::{Either, Full};
 use hyper::body::{Body as _, Frame, Incoming};
 use hyper::header::{ACCEPT, CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRAILER, UPGRADE};
 use hyper::http::request::Parts;
-use hyper::http::uri::{Authority, PathAndQuery, Uri};
+use hyper::http::uri::{PathAndQuery, Uri};
 use hyper::{Method, Request, Response, StatusCode, Version};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, Sleep};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::answer::Peer;
 use crate::body::{Body, Cut, Upload};
 use crate::callback::chain;
 use crate::lead::Leadership;
-use crate::pool::{Fault, Line, Pool, Sent};
+use crate::pool::{Fault, Line, Pool, Sent, take_frame};
 use crate::reply::Out;
 
 pub(crate) const VIA: HeaderName = HeaderName::from_static("x-marathon-via");
@@ -77,13 +76,16 @@ pub struct Proxy {
     places: Arc<Semaphore>,
     /// `1.1 host:port`
     via: String,
+    via_value: Option<HeaderValue>,
 }
 
 impl Proxy {
     pub fn new(own: &str, limits: Limits) -> Proxy {
-        let pool = Arc::new(Pool::new(limits.connect, limits.at_once));
+        let pool = Arc::new(Pool::new(limits));
         let places = Arc::new(Semaphore::new(limits.at_once.min(Semaphore::MAX_PERMITS)));
-        Proxy { pool, limits, places, via: format!("1.1 {own}") }
+        let via = format!("1.1 {own}");
+        let via_value = HeaderValue::from_str(&via).ok();
+        Proxy { pool, limits, places, via, via_value }
     }
 
     /// The leader's answer, or why there is none.
@@ -98,7 +100,7 @@ impl Proxy {
         if let Err(out) = self.refuse_circle(&parts.headers) {
             return Came::Failed(out);
         }
-        let streams = parts.headers.get(ACCEPT).is_some_and(|it| contains(it, "text/event-stream"));
+        let streams = parts.headers.get(ACCEPT).is_some_and(contains_events);
         let place = match streams {
             true => None,
             false => match self.place().await {
@@ -114,14 +116,14 @@ impl Proxy {
             Err(out) => return Came::Failed(out),
         };
         let again = || copy.and_then(|copy| self.request(parts, copy, peer, leader).ok());
-        let (response, line) = match self.pool.send(leader, request, again, self.limits.read).await {
+        let (response, line) = match self.pool.send(leader, request, again).await {
             Ok(answer) => answer,
             Err(fault) => return self.failed(&fault, method, leader),
         };
         let (mut head, incoming) = response.into_parts();
         strip(&mut head.headers);
-        if let Ok(via) = HeaderValue::from_str(&self.via) {
-            head.headers.append(VIA, via);
+        if let Some(via) = &self.via_value {
+            head.headers.append(VIA, via.clone());
         }
         if streams {
             // As the leader has it: the end of the stream is the end of the connection.
@@ -136,8 +138,8 @@ impl Proxy {
             self.pool.keep(line);
             Body::Whole(bytes)
         } else {
-            let limit = (!streams).then_some(self.limits.read);
-            let passed = Passed::new(incoming, (line, self.pool.clone()), limit, place, leadership);
+            let stopped = streams.then(|| leadership.stopping());
+            let passed = Passed::new(incoming, (line, self.pool.clone()), place, stopped);
             Body::Passed(Box::new(passed))
         };
         let response = Response::from_parts(head, body);
@@ -210,16 +212,17 @@ impl Proxy {
     }
 
     fn request(&self, parts: &Parts, body: Upload, peer: &Peer, leader: &str) -> Result<Request<Sent>, Out> {
-        let host = Authority::try_from(leader).ok().and_then(|_| HeaderValue::from_str(leader).ok());
-        let Some(host) = host else {
+        let Ok(host) = HeaderValue::from_str(leader) else {
             let text = format!("The leader's address '{leader}' is no host:port");
             return Err(Out::message(StatusCode::BAD_GATEWAY, text));
         };
         let mut headers = parts.headers.clone();
         strip(&mut headers);
         headers.insert(HOST, host);
-        append(&mut headers, VIA, &self.via);
-        append(&mut headers, FORWARDED_FOR, &peer.address.to_string());
+        if let Some(via) = &self.via_value {
+            append(&mut headers, VIA, via);
+        }
+        append(&mut headers, FORWARDED_FOR, &peer.shown);
         let body = match body {
             Upload::Whole(bytes) => Either::Left(Full::new(bytes)),
             Upload::Coming(incoming) => Either::Right(incoming),
@@ -233,16 +236,21 @@ impl Proxy {
 }
 
 /// Behind what is there, in one line, as the original writes it.
-fn append(headers: &mut HeaderMap, name: HeaderName, value: &str) {
-    let mut all: Vec<&str> = headers.get_all(&name).iter().filter_map(|it| it.to_str().ok()).collect();
-    all.push(value);
+fn append(headers: &mut HeaderMap, name: HeaderName, value: &HeaderValue) {
+    if !headers.contains_key(&name) {
+        headers.insert(name, value.clone());
+        return;
+    }
+    let all: Vec<&str> =
+        headers.get_all(&name).iter().chain([value]).filter_map(|it| it.to_str().ok()).collect();
     if let Ok(value) = HeaderValue::from_str(&all.join(", ")) {
         headers.insert(name, value);
     }
 }
 
-fn contains(value: &HeaderValue, what: &str) -> bool {
-    value.to_str().is_ok_and(|it| it.to_ascii_lowercase().contains(what))
+fn contains_events(accept: &HeaderValue) -> bool {
+    const EVENTS: &[u8] = b"text/event-stream";
+    accept.as_bytes().windows(EVENTS.len()).any(|it| it.eq_ignore_ascii_case(EVENTS))
 }
 
 /// Takes out what was meant for us alone.
@@ -279,17 +287,16 @@ fn path(uri: &Uri) -> Uri {
 /// The body of an answer which has come to its end: one piece, as a line does not read the next one before.
 /// Nothing if that were not so, which must not look like a whole answer.
 fn all_there(mut incoming: Incoming) -> Option<Option<Bytes>> {
-    let mut cx = Context::from_waker(Waker::noop());
     if incoming.is_end_stream() {
         return Some(None);
     }
-    let bytes = match Pin::new(&mut incoming).poll_frame(&mut cx) {
+    let bytes = match take_frame(&mut incoming) {
         Poll::Ready(None) => return Some(None),
         // Trailers cannot be passed on behind a length.
         Poll::Ready(Some(Ok(frame))) => frame.into_data().ok(),
         _ => return None,
     };
-    match Pin::new(&mut incoming).poll_frame(&mut cx) {
+    match take_frame(&mut incoming) {
         Poll::Ready(None) => Some(bytes),
         Poll::Ready(Some(Ok(frame))) if frame.is_trailers() => Some(bytes),
         _ => None,
@@ -301,12 +308,7 @@ pub struct Passed {
     incoming: Incoming,
     /// Where it comes from, and where that goes at its end; then it is gone.
     line: Option<(Box<Line>, Arc<Pool>)>,
-    /// Silence ends it; absent for streams of events.
-    limit: Option<Duration>,
-    /// Since something was heard; set once it was waited for.
-    silence: Option<Pin<Box<Sleep>>>,
-    heard: bool,
-    /// Streams of events end with us.
+    /// Streams of events end with us, and may be silent for as long as they like.
     stopped: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     /// Given back at the end.
     place: Option<OwnedSemaphorePermit>,
@@ -316,20 +318,15 @@ impl Passed {
     fn new(
         incoming: Incoming,
         line: (Box<Line>, Arc<Pool>),
-        limit: Option<Duration>,
         place: Option<OwnedSemaphorePermit>,
-        leadership: &Leadership,
+        stopping: Option<watch::Receiver<bool>>,
     ) -> Passed {
-        let stopped = match limit {
-            Some(_) => None,
-            None => {
-                let mut stopping = leadership.stopping();
-                // An error means that nobody is left who could stop, which is a stop as well.
-                let stopped = async move { drop(stopping.wait_for(|it| *it).await) };
-                Some(Box::pin(stopped) as Pin<Box<dyn Future<Output = ()> + Send>>)
-            }
-        };
-        Passed { incoming, line: Some(line), limit, silence: None, heard: true, stopped, place }
+        let stopped = stopping.map(|mut stopping| {
+            // An error means that nobody is left who could stop, which is a stop as well.
+            let stopped = async move { drop(stopping.wait_for(|it| *it).await) };
+            Box::pin(stopped) as Pin<Box<dyn Future<Output = ()> + Send>>
+        });
+        Passed { incoming, line: Some(line), stopped, place }
     }
 
     pub fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
@@ -338,13 +335,11 @@ impl Passed {
         {
             return Poll::Ready(None);
         }
-        if let Some((line, _)) = &mut self.line {
-            line.drive(cx);
-        }
-        // Only the line brings more, so there is nobody else to be woken by.
-        match Pin::new(&mut self.incoming).poll_frame(&mut Context::from_waker(Waker::noop())) {
+        // Once the line is gone, so is all that could come.
+        let Some((line, _)) = &mut self.line else { return Poll::Ready(None) };
+        match line.poll_frame(&mut self.incoming, cx) {
             Poll::Ready(frame) => {
-                self.heard = true;
+                line.silence.ends();
                 let whole = self.incoming.is_end_stream() || frame.is_none();
                 if whole || matches!(frame, Some(Err(_))) {
                     self.end(whole);
@@ -352,23 +347,12 @@ impl Passed {
                 // Half an answer must not look like a whole one: an error ends the client's connection.
                 Poll::Ready(frame.map(|it| it.map_err(|_| Cut)))
             }
+            Poll::Pending if self.stopped.is_some() => Poll::Pending,
             Poll::Pending => {
-                if let Some(limit) = self.limit {
-                    ready!(self.silence(limit).poll(cx));
-                    return Poll::Ready(Some(Err(Cut)));
-                }
-                Poll::Pending
+                ready!(line.silence.poll(cx));
+                Poll::Ready(Some(Err(Cut)))
             }
         }
-    }
-
-    fn silence(&mut self, limit: Duration) -> Pin<&mut Sleep> {
-        let heard = std::mem::take(&mut self.heard);
-        let silence = self.silence.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
-        if heard {
-            silence.as_mut().reset(Instant::now() + limit);
-        }
-        silence.as_mut()
     }
 
     /// The line is kept if all of this came and all of the request went.

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use hyper::body::Incoming;
+use hyper::header::HeaderValue;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, StatusCode};
@@ -103,7 +104,9 @@ async fn connection(
     let _ = stream.set_nodelay(true);
     let _ = setsockopt(&stream, sockopt::TcpUserTimeout, &WRITE_TIMEOUT_MS);
     let hang_up = Arc::new(Notify::new());
-    let peer = Arc::new(Peer { address: from.ip().to_canonical(), hang_up: hang_up.clone() });
+    let address = from.ip().to_canonical();
+    let shown = HeaderValue::from_str(&address.to_string()).expect("an address is digits and punctuation");
+    let peer = Arc::new(Peer { address, shown, hang_up: hang_up.clone() });
     let service = service_fn(|request: Request<Incoming>| {
         let (http, peer) = (http.clone(), peer.clone());
         async move { Ok::<_, Infallible>(guarded(&http, request, &peer).await) }

@@ -139,9 +139,10 @@ fn compare(
                 time: Duration::from_secs(2),
                 request: &*request,
             };
-            Load { time: Duration::from_millis(300), ..load }.run()?;
+            let run = |load: Load| leader.explained(follower.explained(load.run()));
+            run(Load { time: Duration::from_millis(300), ..load })?;
             let before = (procs::cpu_time(leader.pid)?, procs::cpu_time(follower.pid)?);
-            let measured: Measured = load.run()?;
+            let measured: Measured = run(load)?;
             let after = (procs::cpu_time(leader.pid)?, procs::cpu_time(follower.pid)?);
             if measured.refused > 0 {
                 return Err(format!("{} answers were no success", measured.refused).into());

@@ -17,7 +17,7 @@ use marathon_model::command::{Command, Reply};
 use marathon_model::notice::What;
 use marathon_model::view::View;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::oneshot;
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -235,15 +235,20 @@ async fn raw(answer: &'static [u8]) -> (SocketAddr, tokio::task::JoinHandle<Stri
     (address, task)
 }
 
+/// A port on which nobody listens, and nobody else can as long as the socket is held.
+fn nobody() -> (TcpSocket, SocketAddr) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let address = socket.local_addr().unwrap();
+    (socket, address)
+}
+
 /// Interim, so not yet an answer.
 const SILENT: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn honest_about_a_leader_that_fails() {
-    let gone = {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        listener.local_addr().unwrap()
-    };
+    let (_taken, gone) = nobody();
     let refused = follower(gone).await;
     let both =
         ["GET /ping", "DELETE /v2/apps/a"].map(|line| tokio::spawn(ask(refused.address, line, "", "")));
@@ -319,7 +324,7 @@ async fn loops_and_elections() {
 /// Whoever was asked did nothing, so whoever passed it on asks the next leader, once.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_outlives_a_change_of_leader() {
-    let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let (_taken, gone) = nobody();
     let steps_down = start(|_| Lead::Nobody("handed over".into()), QUIET, None).await;
     let answer = ask(steps_down.address, "GET /ping", "X-Marathon-Via: 1.1 a:1", "").await;
     answer.expect(503, "handed over");
