@@ -7,3 +7,4 @@ mod playback;
 mod replay;
 mod roles;
 mod script;
+mod text;

@@ -22,6 +22,7 @@ pub enum Answer {
     /// The beginning of a stream, and what it says.
     Stream(Vec<serde_json::Value>),
     Owned(String),
+    Bytes(Vec<u8>),
 }
 
 pub const TAKEN: Answer = Answer::Plain("HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n");
@@ -82,6 +83,7 @@ fn written(answer: Answer) -> Vec<u8> {
     match answer {
         Answer::Plain(text) => text.as_bytes().to_vec(),
         Answer::Owned(text) => text.into_bytes(),
+        Answer::Bytes(bytes) => bytes,
         Answer::Stream(events) => {
             let mut out =
                 b"HTTP/1.1 200 OK\r\nMesos-Stream-Id: s1\r\nContent-Type: application/json\r\n\r\n".to_vec();
