@@ -2221,8 +2221,8 @@ export interface components {
     parameters: {
         /** @description Of a task, of a container of a pod, or of an instance. */
         taskOfFiles: string;
-        /** @description Override running deployments that hold the same apps: they end where they are. */
-        force: boolean;
+        /** @description Override running deployments that hold the same apps: they end where they are. A value other than `true` counts as `false`. */
+        force: boolean | string;
         /** @description Answer 200 with what would happen (a Preview); store nothing. */
         dryRun: boolean;
         /** @description `false`: absent fields fall back to their defaults. */
@@ -2231,10 +2231,10 @@ export interface components {
         embedApp: string[];
         /** @description `group.groups`, `group.apps`, `group.pods`, `group.apps.<as for apps>`. Without any: groups, apps and pods. */
         embedGroup: string[];
-        /** @description Also lower `instances` by as many. */
-        scale: boolean;
-        /** @description Also give up reservations and destroy persistent volumes. */
-        wipe: boolean;
+        /** @description Also lower `instances` by as many. A value other than `true` counts as `false`. */
+        scale: boolean | string;
+        /** @description Also give up reservations and destroy persistent volumes. A value other than `true` counts as `false`. */
+        wipe: boolean | string;
         /** @description Only tasks on this host; `*` is every host. */
         host: string;
         /** @description The deployment fails if it is not done by then. */
@@ -2302,7 +2302,7 @@ export interface operations {
     updateApps: {
         parameters: {
             query?: {
-                /** @description Override running deployments that hold the same apps: they end where they are. */
+                /** @description Override running deployments that hold the same apps: they end where they are. A value other than `true` counts as `false`. */
                 force?: components["parameters"]["force"];
                 /** @description `false`: absent fields fall back to their defaults. */
                 partialUpdate?: components["parameters"]["partialUpdate"];
@@ -2351,7 +2351,7 @@ export interface operations {
     createApp: {
         parameters: {
             query?: {
-                /** @description Override running deployments that hold the same apps: they end where they are. */
+                /** @description Override running deployments that hold the same apps: they end where they are. A value other than `true` counts as `false`. */
                 force?: components["parameters"]["force"];
                 /** @description Answer 200 with what would happen (a Preview); store nothing. */
                 dryRun?: components["parameters"]["dryRun"];
@@ -2407,7 +2407,7 @@ export interface operations {
     patchApps: {
         parameters: {
             query?: {
-                /** @description Override running deployments that hold the same apps: they end where they are. */
+                /** @description Override running deployments that hold the same apps: they end where they are. A value other than `true` counts as `false`. */
                 force?: components["parameters"]["force"];
                 /** @description Answer 200 with what would happen (a Preview); store nothing. */
                 dryRun?: components["parameters"]["dryRun"];
@@ -2488,7 +2488,7 @@ export interface operations {
     updateApp: {
         parameters: {
             query?: {
-                /** @description Override running deployments that hold the same apps: they end where they are. */
+                /** @description Override running deployments that hold the same apps: they end where they are. A value other than `true` counts as `false`. */
                 force?: components["parameters"]["force"];
                 /** @description `false`: absent fields fall back to their defaults. */
                 partialUpdate?: components["parameters"]["partialUpdate"];
@@ -2551,8 +2551,8 @@ export interface operations {
     deleteApp: {
         parameters: {
             query?: {
-                /** @description Override running deployments. */
-                force?: boolean;
+                /** @description Override running deployments. A value other than `true` counts as `false`. */
+                force?: boolean | string;
                 /** @description Answer 200 with what would happen (a Preview); store nothing. */
                 dryRun?: components["parameters"]["dryRun"];
             };
@@ -2591,7 +2591,7 @@ export interface operations {
     patchApp: {
         parameters: {
             query?: {
-                /** @description Override running deployments that hold the same apps: they end where they are. */
+                /** @description Override running deployments that hold the same apps: they end where they are. A value other than `true` counts as `false`. */
                 force?: components["parameters"]["force"];
                 /** @description Answer 200 with what would happen (a Preview); store nothing. */
                 dryRun?: components["parameters"]["dryRun"];
@@ -2641,7 +2641,7 @@ export interface operations {
     restartApp: {
         parameters: {
             query?: {
-                /** @description Override running deployments that hold the same apps: they end where they are. */
+                /** @description Override running deployments that hold the same apps: they end where they are. A value other than `true` counts as `false`. */
                 force?: components["parameters"]["force"];
                 /** @description Answer 200 with what would happen (a Preview); store nothing. */
                 dryRun?: components["parameters"]["dryRun"];
@@ -2812,11 +2812,11 @@ export interface operations {
             query?: {
                 /** @description Only tasks on this host; `*` is every host. */
                 host?: components["parameters"]["host"];
-                /** @description Also lower `instances` by as many. */
+                /** @description Also lower `instances` by as many. A value other than `true` counts as `false`. */
                 scale?: components["parameters"]["scale"];
-                /** @description Also give up reservations and destroy persistent volumes. */
+                /** @description Also give up reservations and destroy persistent volumes. A value other than `true` counts as `false`. */
                 wipe?: components["parameters"]["wipe"];
-                /** @description Override running deployments that hold the same apps: they end where they are. */
+                /** @description Override running deployments that hold the same apps: they end where they are. A value other than `true` counts as `false`. */
                 force?: components["parameters"]["force"];
                 /** @description Answer 200 with what would happen (a Preview); store nothing. */
                 dryRun?: components["parameters"]["dryRun"];
@@ -2858,11 +2858,11 @@ export interface operations {
     killAppTask: {
         parameters: {
             query?: {
-                /** @description Also lower `instances` by as many. */
+                /** @description Also lower `instances` by as many. A value other than `true` counts as `false`. */
                 scale?: components["parameters"]["scale"];
-                /** @description Also give up reservations and destroy persistent volumes. */
+                /** @description Also give up reservations and destroy persistent volumes. A value other than `true` counts as `false`. */
                 wipe?: components["parameters"]["wipe"];
-                /** @description Override running deployments that hold the same apps: they end where they are. */
+                /** @description Override running deployments that hold the same apps: they end where they are. A value other than `true` counts as `false`. */
                 force?: components["parameters"]["force"];
                 /** @description Answer 200 with what would happen (a Preview); store nothing. */
                 dryRun?: components["parameters"]["dryRun"];
@@ -2935,11 +2935,11 @@ export interface operations {
     killTasks: {
         parameters: {
             query?: {
-                /** @description Also lower `instances` by as many. */
+                /** @description Also lower `instances` by as many. A value other than `true` counts as `false`. */
                 scale?: components["parameters"]["scale"];
-                /** @description Also give up reservations and destroy persistent volumes. */
+                /** @description Also give up reservations and destroy persistent volumes. A value other than `true` counts as `false`. */
                 wipe?: components["parameters"]["wipe"];
-                /** @description Override running deployments that hold the same apps: they end where they are. */
+                /** @description Override running deployments that hold the same apps: they end where they are. A value other than `true` counts as `false`. */
                 force?: components["parameters"]["force"];
                 /** @description Answer 200 with what would happen (a Preview); store nothing. */
                 dryRun?: components["parameters"]["dryRun"];
@@ -3141,7 +3141,7 @@ export interface operations {
     updateGroupRoot: {
         parameters: {
             query?: {
-                /** @description Override running deployments that hold the same apps: they end where they are. */
+                /** @description Override running deployments that hold the same apps: they end where they are. A value other than `true` counts as `false`. */
                 force?: components["parameters"]["force"];
                 /** @description Answer 200 with what would happen (a Preview); store nothing. */
                 dryRun?: components["parameters"]["dryRun"];
@@ -3188,7 +3188,7 @@ export interface operations {
     createGroupRoot: {
         parameters: {
             query?: {
-                /** @description Override running deployments that hold the same apps: they end where they are. */
+                /** @description Override running deployments that hold the same apps: they end where they are. A value other than `true` counts as `false`. */
                 force?: components["parameters"]["force"];
                 /** @description Answer 200 with what would happen (a Preview); store nothing. */
                 dryRun?: components["parameters"]["dryRun"];
@@ -3245,7 +3245,7 @@ export interface operations {
     deleteGroupRoot: {
         parameters: {
             query?: {
-                /** @description Override running deployments that hold the same apps: they end where they are. */
+                /** @description Override running deployments that hold the same apps: they end where they are. A value other than `true` counts as `false`. */
                 force?: components["parameters"]["force"];
                 /** @description Answer 200 with what would happen (a Preview); store nothing. */
                 dryRun?: components["parameters"]["dryRun"];
@@ -3402,7 +3402,7 @@ export interface operations {
     rollBackRootGroup: {
         parameters: {
             query?: {
-                /** @description Override running deployments that hold the same apps: they end where they are. */
+                /** @description Override running deployments that hold the same apps: they end where they are. A value other than `true` counts as `false`. */
                 force?: components["parameters"]["force"];
                 /** @description Answer 200 with what would happen (a Preview); store nothing. */
                 dryRun?: components["parameters"]["dryRun"];
@@ -3473,7 +3473,7 @@ export interface operations {
     updateGroup: {
         parameters: {
             query?: {
-                /** @description Override running deployments that hold the same apps: they end where they are. */
+                /** @description Override running deployments that hold the same apps: they end where they are. A value other than `true` counts as `false`. */
                 force?: components["parameters"]["force"];
                 /** @description Answer 200 with what would happen (a Preview); store nothing. */
                 dryRun?: components["parameters"]["dryRun"];
@@ -3523,7 +3523,7 @@ export interface operations {
     createGroup: {
         parameters: {
             query?: {
-                /** @description Override running deployments that hold the same apps: they end where they are. */
+                /** @description Override running deployments that hold the same apps: they end where they are. A value other than `true` counts as `false`. */
                 force?: components["parameters"]["force"];
                 /** @description Answer 200 with what would happen (a Preview); store nothing. */
                 dryRun?: components["parameters"]["dryRun"];
@@ -3583,7 +3583,7 @@ export interface operations {
     deleteGroup: {
         parameters: {
             query?: {
-                /** @description Override running deployments that hold the same apps: they end where they are. */
+                /** @description Override running deployments that hold the same apps: they end where they are. A value other than `true` counts as `false`. */
                 force?: components["parameters"]["force"];
                 /** @description Answer 200 with what would happen (a Preview); store nothing. */
                 dryRun?: components["parameters"]["dryRun"];
@@ -3754,7 +3754,7 @@ export interface operations {
     rollBackGroup: {
         parameters: {
             query?: {
-                /** @description Override running deployments that hold the same apps: they end where they are. */
+                /** @description Override running deployments that hold the same apps: they end where they are. A value other than `true` counts as `false`. */
                 force?: components["parameters"]["force"];
                 /** @description Answer 200 with what would happen (a Preview); store nothing. */
                 dryRun?: components["parameters"]["dryRun"];
@@ -3820,7 +3820,7 @@ export interface operations {
     createPod: {
         parameters: {
             query?: {
-                /** @description Override running deployments that hold the same apps: they end where they are. */
+                /** @description Override running deployments that hold the same apps: they end where they are. A value other than `true` counts as `false`. */
                 force?: components["parameters"]["force"];
                 /** @description Answer 200 with what would happen (a Preview); store nothing. */
                 dryRun?: components["parameters"]["dryRun"];
@@ -3928,7 +3928,7 @@ export interface operations {
     replacePod: {
         parameters: {
             query?: {
-                /** @description Override running deployments that hold the same apps: they end where they are. */
+                /** @description Override running deployments that hold the same apps: they end where they are. A value other than `true` counts as `false`. */
                 force?: components["parameters"]["force"];
                 /** @description Answer 200 with what would happen (a Preview); store nothing. */
                 dryRun?: components["parameters"]["dryRun"];
@@ -3978,7 +3978,7 @@ export interface operations {
     deletePod: {
         parameters: {
             query?: {
-                /** @description Override running deployments that hold the same apps: they end where they are. */
+                /** @description Override running deployments that hold the same apps: they end where they are. A value other than `true` counts as `false`. */
                 force?: components["parameters"]["force"];
                 /** @description Answer 200 with what would happen (a Preview); store nothing. */
                 dryRun?: components["parameters"]["dryRun"];
@@ -4173,7 +4173,7 @@ export interface operations {
     killPodInstances: {
         parameters: {
             query?: {
-                /** @description Also give up reservations and destroy persistent volumes. */
+                /** @description Also give up reservations and destroy persistent volumes. A value other than `true` counts as `false`. */
                 wipe?: components["parameters"]["wipe"];
                 /** @description Answer 200 with what would happen (a Preview); store nothing. */
                 dryRun?: components["parameters"]["dryRun"];
@@ -4247,7 +4247,7 @@ export interface operations {
     killPodInstance: {
         parameters: {
             query?: {
-                /** @description Also give up reservations and destroy persistent volumes. */
+                /** @description Also give up reservations and destroy persistent volumes. A value other than `true` counts as `false`. */
                 wipe?: components["parameters"]["wipe"];
                 /** @description Answer 200 with what would happen (a Preview); store nothing. */
                 dryRun?: components["parameters"]["dryRun"];
@@ -4367,8 +4367,8 @@ export interface operations {
     cancelDeployment: {
         parameters: {
             query?: {
-                /** @description Only stop it: everything stays as it is. */
-                force?: boolean;
+                /** @description Only stop it: everything stays as it is. A value other than `true` counts as `false`. */
+                force?: boolean | string;
                 /** @description Answer 200 with what would happen (a Preview); store nothing. */
                 dryRun?: components["parameters"]["dryRun"];
             };
