@@ -120,7 +120,8 @@ impl Connection {
         Ok(())
     }
 
-    /// Nothing of the server's says that it would, so it is never right, and what it was doing tells why.
+    /// No server here may do that, so what it was doing is told. Servers close behind some refusals, which are counted
+    /// only at the end.
     fn closed(&self) -> Box<dyn std::error::Error> {
         let waited = self.since.elapsed().as_secs_f64() * 1e3;
         let got = match &self.reading {
@@ -128,8 +129,12 @@ impl Connection {
             Reading::Head(head) => format!("a part of the head, {:?}", String::from_utf8_lossy(head)),
             Reading::Body { length, left } => format!("{} bytes of {length}", length - left),
         };
+        let before = if self.status_ok { "" } else { "; the answer before was no success" };
         let sent = self.sent;
-        format!("the server closed a connection {waited:.3} ms after request {sent} on it, of whose answer came {got}").into()
+        format!(
+            "the server closed a connection {waited:.3} ms after request {sent} on it, of whose answer came {got}{before}"
+        )
+        .into()
     }
 
     /// Takes in what is there. Once the answer is complete: the length of its body.
@@ -198,6 +203,25 @@ mod tests {
             }
             line.clear();
         }
+    }
+
+    #[test]
+    fn a_closed_connection_is_an_error_that_says_when() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let server = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut head = [0; 1024];
+            assert!(stream.read(&mut head).unwrap() > 0);
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nab").unwrap();
+        });
+        let request =
+            |_: usize, _: u64, into: &mut Vec<u8>| into.extend(crate::web::request("GET", "/", None));
+        let time = Duration::from_secs(20);
+        let load = Load { port, connections: 1, warm_up: Duration::ZERO, time, request: &request };
+        let error = load.run().unwrap_err().to_string();
+        server.join().unwrap();
+        assert!(error.contains("after request 1 on it, of whose answer came 2 bytes of 6"), "{error}");
     }
 
     #[test]
