@@ -31,6 +31,7 @@ use crate::load::{Opened, Records};
 use crate::notify::Notify;
 use crate::shell::Shell;
 use crate::standby::Shelf;
+use crate::tenure::Tenure;
 
 /// Below the path of `--zk`: where instances stand for election.
 pub const LATCH: &str = "leader-curator";
@@ -235,8 +236,9 @@ impl Election {
         led: &mut bool,
     ) -> End {
         let began = std::time::Instant::now();
-        let lease = client.clone();
-        shell.http.leadership.set_lease(move || lease.is_live());
+        let (lease, tenure) = (client.clone(), Arc::new(Tenure::default()));
+        let holds = tenure.clone();
+        shell.http.leadership.set_lease(move || lease.is_live() && holds.holds());
         shell.http.leadership.set(Lead::Loading);
         // Asked of the term before this one.
         let _ = tokio::time::timeout(Duration::ZERO, shell.abdicated.notified()).await;
@@ -253,8 +255,16 @@ impl Election {
         *led = true;
         tracing::info!(took = ?began.elapsed(), "this instance leads");
         self.notify.tell(true, shell.http.leadership.own());
+        let leads = locked(&self.leads).clone();
+        let tenured = async {
+            match leads {
+                Some(leads) => tenure.keep(client, leads, self.options.session_timeout).await,
+                None => std::future::pending().await,
+            }
+        };
         let end = tokio::select! {
             end = supervise(shell, client, &mut leader, standing) => end,
+            () = tenured => End::Lost,
             name = signals.next() => End::Signal(name),
         };
         // From here on requests go elsewhere, whatever the end of the term still takes.

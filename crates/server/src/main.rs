@@ -21,6 +21,7 @@ mod setup;
 mod shell;
 mod standby;
 mod state;
+mod tenure;
 mod term;
 
 use std::ffi::OsString;
