@@ -258,7 +258,7 @@ impl Election {
         let leads = locked(&self.leads).clone();
         let tenured = async {
             match leads {
-                Some(leads) => tenure.keep(client, leads, self.options.session_timeout).await,
+                Some(leads) => tenure.keep(client, leads).await,
                 None => std::future::pending().await,
             }
         };

@@ -6,7 +6,7 @@
 //! quarter of its time (half a tick, and a session has two at least), so half of it is safe from the moment it was sent.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use marathon_zookeeper::{Client, Error, Op};
 
@@ -20,9 +20,10 @@ impl Tenure {
     }
 
     /// Resolves when it is over, which a majority that answers in time puts off.
-    pub async fn keep(&self, client: &Client, leads: Op, session: Duration) {
-        *self.until() = Some(Instant::now() + session / 2);
+    pub async fn keep(&self, client: &Client, leads: Op) {
+        *self.until() = Some(Instant::now() + client.session_timeout() / 2);
         loop {
+            let session = client.session_timeout();
             let sent = Instant::now();
             let asked = client.multi(std::slice::from_ref(&leads));
             let until = self.until().unwrap_or(sent);

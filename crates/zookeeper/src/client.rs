@@ -208,6 +208,12 @@ impl Client {
         self.lease.session()
     }
 
+    /// How long the session outlives silence, as the servers granted it: their limits may differ from what was asked
+    /// for. Zero before the first connection.
+    pub fn session_timeout(&self) -> Duration {
+        self.lease.timeout()
+    }
+
     /// What nodes of ours are made with.
     pub fn acl(&self) -> Acl {
         self.acl

@@ -40,6 +40,7 @@ pub struct Lease(Mutex<Known>);
 #[derive(Debug, Default)]
 struct Known {
     session: i64,
+    timeout: Duration,
     until: Option<Instant>,
     trouble: String,
 }
@@ -51,6 +52,11 @@ impl Lease {
 
     pub fn session(&self) -> i64 {
         self.known(|it| it.session)
+    }
+
+    /// As the server granted it; zero before.
+    pub fn timeout(&self) -> Duration {
+        self.known(|it| it.timeout)
     }
 
     /// Why there is no connection, as far as it is known.
@@ -247,6 +253,7 @@ impl Session<'_> {
         let until = sent + self.timeout;
         self.lease.known(|it| {
             it.session = self.id;
+            it.timeout = self.timeout;
             it.until = it.until.max(Some(until));
         });
     }

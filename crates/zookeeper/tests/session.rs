@@ -122,6 +122,10 @@ async fn a_session_outlives_its_connection_and_ends_with_its_time() {
     client.create("/life/e", b"", Mode::Ephemeral).await.unwrap();
     let (_, watch) = client.watch("/life/e").await.unwrap();
     let session = client.session();
+    assert_eq!(client.session_timeout(), options.session_timeout);
+    // A server grants no less than two of its ticks.
+    let hasty = Options { session_timeout: Duration::from_millis(1), ..options.clone() };
+    assert!(connect(&hasty).await.session_timeout() >= Duration::from_millis(200));
 
     // Held still for less than the session's time.
     server.signal("STOP");
