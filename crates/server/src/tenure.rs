@@ -6,9 +6,9 @@
 //! quarter of its time (half a tick, and a session has two at least), so half of it is safe from the moment it was sent.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
 
 use marathon_zookeeper::{Client, Error, Op};
+use tokio::time::{Duration, Instant};
 
 #[derive(Debug, Default)]
 pub struct Tenure(Mutex<Option<Instant>>);
@@ -21,15 +21,25 @@ impl Tenure {
 
     /// Resolves when it is over, which a majority that answers in time puts off.
     pub async fn keep(&self, client: &Client, leads: Op) {
-        *self.until() = Some(Instant::now() + client.session_timeout() / 2);
+        let ask = || async {
+            let answer = client.multi(std::slice::from_ref(&leads)).await;
+            answer.map(drop).map_err(|(_, error)| error)
+        };
+        self.keep_by(ask, || client.session_timeout()).await;
+    }
+
+    async fn keep_by(&self, ask: impl AsyncFn() -> Result<(), Error>, session: impl Fn() -> Duration) {
+        *self.until() = Some(Instant::now() + session() / 2);
         loop {
-            let session = client.session_timeout();
-            let sent = Instant::now();
-            let asked = client.multi(std::slice::from_ref(&leads));
+            let (sent, session) = (Instant::now(), session());
             let until = self.until().unwrap_or(sent);
-            match tokio::time::timeout_at(until.into(), asked).await {
-                Ok(Ok(_)) => *self.until() = Some(sent + session / 2),
-                Ok(Err((_, Error::BadVersion | Error::NoNode))) => {
+            if sent >= until {
+                tracing::warn!("no majority of ZooKeeper servers was reached for half of the session's time");
+                return;
+            }
+            match tokio::time::timeout_at(until, ask()).await {
+                Ok(Ok(())) => *self.until() = Some(sent + session / 2),
+                Ok(Err(Error::BadVersion | Error::NoNode)) => {
                     tracing::warn!("another instance has taken the store over");
                     return;
                 }
@@ -42,11 +52,66 @@ impl Tenure {
                     return;
                 }
             }
-            tokio::time::sleep_until((sent + session / 8).into()).await;
+            tokio::time::sleep_until(sent + session / 8).await;
         }
     }
 
     fn until(&self) -> MutexGuard<'_, Option<Instant>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    const SESSION: Duration = Duration::from_secs(8);
+
+    enum Answer {
+        /// After so many seconds.
+        Yes(u64),
+        Lost,
+        Taken,
+        Never,
+    }
+    use Answer::*;
+
+    /// What a majority says to each question, the last answer over and over; when it is over, in seconds.
+    async fn check(answers: &[Answer], want: Option<u64>) {
+        let tenure = Tenure::default();
+        assert!(tenure.holds(), "nothing has begun");
+        let began = Instant::now();
+        let asked = AtomicUsize::new(0);
+        let ask = || async {
+            let at = asked.fetch_add(1, Ordering::Relaxed).min(answers.len() - 1);
+            match answers[at] {
+                Yes(after) => {
+                    tokio::time::sleep(Duration::from_secs(after)).await;
+                    Ok(())
+                }
+                Lost => Err(Error::ConnectionLost),
+                Taken => Err(Error::BadVersion),
+                Never => std::future::pending().await,
+            }
+        };
+        let over = tokio::time::timeout(10 * SESSION, tenure.keep_by(ask, || SESSION)).await;
+        let got = over.is_ok().then(|| began.elapsed().as_secs());
+        assert_eq!(got, want);
+        assert!(matches!(answers.last(), Some(Taken)) || tenure.holds() == want.is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_majority_puts_the_end_off() {
+        check(&[Yes(0)], None).await;
+        check(&[Yes(1)], None).await;
+        // Each answer comes in time for the question, and the next one too late.
+        check(&[Yes(3)], Some(4)).await;
+        check(&[Never], Some(4)).await;
+        check(&[Lost], Some(4)).await;
+        check(&[Lost, Lost, Yes(0)], None).await;
+        // Asked at 0, 1 and 2 s: what counts is when the question was sent that was answered.
+        check(&[Yes(0), Yes(0), Never], Some(5)).await;
+        check(&[Yes(0), Yes(0), Taken], Some(2)).await;
     }
 }
