@@ -112,6 +112,25 @@ impl Register {
         self.possible[begin.min(end)..end].iter().filter(others).count() <= 1 && !within(&self.restarts, at)
     }
 
+    /// When fewer tasks were asked for in a stretch: the last moment of that, and how many may be left of those that are
+    /// older.
+    fn fewer(&self, from: Moment, to: Moment) -> Vec<(Moment, u64)> {
+        let mut all = Vec::new();
+        for (at, two) in self.possible.windows(2).enumerate() {
+            let [(_, before), (begin, now)] = two else { continue };
+            let end = self.possible.get(at + 2).map_or(to, |(end, _)| *end);
+            let most = before.iter().map(|it| it.instances).max().unwrap_or(0);
+            let least = now.iter().map(|it| it.instances).min().unwrap_or(0);
+            if least < most && *begin <= to && from <= end {
+                all.push((end.min(to), least));
+            }
+        }
+        // An answered request has been carried out by the time that its stretch is left to the cluster.
+        let kills = self.kills.iter().filter(|(begin, end)| (begin - MARGIN..*end).contains(&to));
+        all.extend(kills.map(|(_, end)| (end - WINDOW, 0)));
+        all
+    }
+
     /// All that it may have been at some time of a stretch.
     fn within(&self, from: Moment, to: Moment) -> BTreeSet<State> {
         let end = self.possible.partition_point(|(at, _)| *at <= to);
@@ -196,6 +215,7 @@ fn one_leader(claims: &[Claim], cluster: &[Entry], found: &mut Vec<Violation>) {
 }
 
 struct Live {
+    at: Moment,
     client: usize,
     agent: u64,
     label: u64,
@@ -227,9 +247,10 @@ fn tasks(registers: &[Register], cluster: &[Entry], found: &mut Vec<Violation>) 
                     found.push(breach(Rule::NothingIsLaunchedTwice, format!("{task} at {:.3} s", entry.at)));
                 }
                 let excused = tasks.away.contains(agent);
-                let live = Live { client: *client, agent: *agent, label: *label, excused, dying: false };
+                let (at, client, agent, label) = (entry.at, *client, *agent, *label);
+                let live = Live { at, client, agent, label, excused, dying: false };
                 tasks.live.insert(task, live);
-                if let Some(register) = registers.get(*client) {
+                if let Some(register) = registers.get(client) {
                     tasks.judge_launch(register, entry.at, task, found);
                 }
             }
@@ -251,6 +272,7 @@ fn tasks(registers: &[Register], cluster: &[Entry], found: &mut Vec<Violation>) 
 impl Tasks<'_> {
     fn judge_launch(&self, register: &Register, at: Moment, task: &str, found: &mut Vec<Violation>) {
         let Some(Live { client, label, .. }) = self.live.get(task) else { return };
+        let client = *client;
         let asked = register.within(at - WINDOW, at + MARGIN);
         if !asked.iter().any(|it| it.label == *label) {
             let what = format!("{task} with label {label} at {at:.3} s; only {asked:?} was asked for");
@@ -258,11 +280,12 @@ impl Tasks<'_> {
         }
         // An upgrade counts those that are on their way out; a change of the number does not.
         let strict = register.is_quiet(at, &asked);
-        let counts = |it: &&Live| it.client == *client && !it.excused && (strict || !it.dying);
+        let counts = |it: &&Live| it.client == client && !it.excused && (strict || !it.dying);
         let all: Vec<&Live> = self.live.values().filter(counts).collect();
         let most = asked.iter().map(|it| ceiling(it.instances)).max().unwrap_or(0);
-        if most < all.len() as u64 {
-            let what = format!("{task} at {at:.3} s is number {} of at most {most}", all.len());
+        let unheard = if strict { 0 } else { self.unheard(register, client, at) };
+        if most + unheard < all.len() as u64 {
+            let what = format!("{task} at {at:.3} s is number {} of at most {most} + {unheard}", all.len());
             found.push(breach(Rule::NoMoreThanAllowed, what));
         }
         // The room above is for other definitions: of one there are never more than asked for.
@@ -273,6 +296,19 @@ impl Tasks<'_> {
                 format!("{task} at {at:.3} s is number {same} with label {label}, of {most} asked for");
             found.push(breach(Rule::NoMoreThanAllowed, what));
         }
+    }
+
+    /// How many more may have been told to end than the cluster heard of: a call is lost while no master listens, and
+    /// comes again after a while.
+    fn unheard(&self, register: &Register, client: usize, at: Moment) -> u64 {
+        let ours = || self.live.values().filter(|it| it.client == client && !it.excused);
+        let fewer = register.fewer(at - WINDOW, at).into_iter();
+        let each = fewer.map(|(until, least)| {
+            let before = ours().filter(|it| it.at <= until).count() as u64;
+            let heard = ours().filter(|it| it.at <= until && it.dying).count() as u64;
+            before.saturating_sub(least + heard)
+        });
+        each.max().unwrap_or(0)
     }
 
     /// Where nothing was asked for but what is there, a leader that ends a task has forgotten it.

@@ -182,6 +182,15 @@ fn too_many_tasks_are_noticed() {
     let scaled = with(0.3, What::Write(state(1, 1), Done));
     let fourth = vec![launched(4.1, "e", 0, 2)];
     after(&scaled, &[killed, fourth].concat(), &[NoMoreThanAllowed]);
+    // Those who were to end may not have been told: no master listened.
+    let told = with(0.3, What::Kill(Done));
+    let (fifth, sixth) = ([launched(4.1, "e", 0, 2)], [launched(4.2, "f", 0, 2)]);
+    after(&told, &more(Vec::new()), &[]);
+    after(&told, &[&more(Vec::new())[..], &fifth].concat(), &[]);
+    after(&told, &[&more(Vec::new())[..], &fifth, &sixth].concat(), &[NoMoreThanAllowed]);
+    after(&with(-50.0, What::Kill(Done)), &more(Vec::new()), &[NoMoreThanAllowed]);
+    after(&scaled, &more(Vec::new()), &[]);
+    after(&scaled, &[&more(Vec::new())[..], &fifth].concat(), &[NoMoreThanAllowed]);
     // A task on a lost agent is replaced, and may be there again.
     let lost = vec![entry(2.0, Deed::AgentAway(0)), entry(3.0, Deed::AgentBack(0))];
     after(&upgrade, &more(lost), &[]);
