@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use marathon_store::{Cause, Content, Entry, Pair, Standby, Store, ZkOptions, ZkStore, read_zookeeper};
@@ -316,9 +317,10 @@ proptest! {
     #[test]
     fn what_was_read_ahead_is_what_is_there(
         histories in proptest::collection::vec(happens(), 20..70),
-        number in any::<u32>(),
     ) {
-        let path = format!("/history{number}");
+        // One that failed leaves its nodes behind, and is tried again in parts.
+        static TRIED: AtomicUsize = AtomicUsize::new(0);
+        let path = format!("/history{}", TRIED.fetch_add(1, Ordering::Relaxed));
         let mut history = History::begin(&path);
         for (at, what) in histories.iter().enumerate() {
             let what = match what {
@@ -328,10 +330,13 @@ proptest! {
             history.happen(at, &what);
         }
         history.commit(&[put("last", b"1")]);
-        // Whatever happened before: whoever has read everything need not read it again.
+        // Whatever happened before: whoever has read everything need not read it again. Only that another store is at the path
+        // may not have been noticed yet.
+        let mut since = histories.iter().rev().take_while(|it| !matches!(it, Happens::Taken));
+        let other = since.any(|it| matches!(it, Happens::Wiped));
         let next = history.next();
         history.follower.follow_to(next);
-        prop_assert!(history.taken());
+        prop_assert!(history.taken() || other);
         let next = history.next();
         history.follower.follow_to(next);
         history.commit(&[put("last", b"2")]);
