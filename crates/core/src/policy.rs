@@ -41,8 +41,6 @@ pub struct Policy {
     /// Specs without gpus refuse offers with gpus.
     pub gpu_restricted: bool,
     pub master_region: Option<String>,
-    /// What runs apps that name no executor; `None` where an engine has none but its own.
-    pub executor: Option<String>,
     /// In whose name resources are reserved.
     pub principal: Option<String>,
     /// Subscribers named by flags.
@@ -62,13 +60,8 @@ impl Policy {
     /// What a custom executor takes beside the app that it runs. A cluster refuses a launch for which an offer does not
     /// have both. What a pod's executor takes is part of the pod's own needs.
     pub(crate) fn executor_needs(&self, spec: &AppSpec) -> Amounts {
-        let Some(default) = self.executor.as_deref().filter(|_| !spec.is_pod()) else {
-            return Amounts::default();
-        };
-        match if spec.executor.is_empty() { default } else { &spec.executor } {
-            "" | "//cmd" => Amounts::default(),
-            _ => spec.executor_resources.unwrap_or_default(),
-        }
+        let custom = self.rules.executor.as_deref().and_then(|default| spec.custom_executor(default));
+        custom.and(spec.executor_resources).unwrap_or_default()
     }
 }
 
@@ -96,7 +89,6 @@ impl Default for Policy {
             draining: Duration::ZERO,
             gpu_restricted: true,
             master_region: None,
-            executor: None,
             principal: None,
             callbacks: Vec::new(),
             #[cfg(feature = "old-faults")]

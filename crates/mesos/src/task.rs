@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use marathon_mesos_v1 as v1;
-use marathon_model::app::{ContainerKind, Labels};
+use marathon_model::app::{ContainerKind, Labels, custom_executor};
 use marathon_model::offer::{CpuOrMemLimit, DiscoveryPort, Launch};
 use marathon_model::resources::{ANY_ROLE, Amounts, Role};
 
@@ -74,7 +74,7 @@ pub fn info(launch: &Launch, stock: &mut Stock, place: &Place<'_>) -> Result<v1:
         limits: limits(launch.cpu_limit, launch.mem_limit),
         ..Default::default()
     };
-    match executor(launch, about) {
+    match custom_executor(&launch.mesos.executor, &about.executor) {
         None => (info.command, info.container) = (Some(command), container),
         Some(path) => {
             let needs = launch.mesos.executor_resources.unwrap_or_default();
@@ -85,13 +85,6 @@ pub fn info(launch: &Launch, stock: &mut Stock, place: &Place<'_>) -> Result<v1:
         }
     }
     Ok(info)
-}
-
-/// The path of a custom executor.
-fn executor<'a>(launch: &'a Launch, about: &'a About) -> Option<&'a str> {
-    let named = launch.mesos.executor.as_str();
-    let path = if named.is_empty() { about.executor.as_str() } else { named };
-    (!matches!(path, "" | "//cmd")).then_some(path)
 }
 
 fn custom(

@@ -400,6 +400,12 @@ pub enum UnreachableStrategy {
     After { inactive: Duration, expunge: Duration },
 }
 
+/// `//cmd` and nothing stand for the engine's own.
+pub fn custom_executor<'a>(named: &'a str, default: &'a str) -> Option<&'a str> {
+    let path = if named.is_empty() { default } else { named };
+    (!matches!(path, "" | "//cmd")).then_some(path)
+}
+
 impl AppSpec {
     /// An app with every default of 1.11, still without a command.
     pub fn new(id: SpecId) -> AppSpec {
@@ -459,6 +465,11 @@ impl AppSpec {
     /// How many health checks an instance has results for.
     pub fn check_count(&self) -> usize {
         self.pod.as_ref().map_or(self.health_checks.len(), |it| it.checked().count())
+    }
+
+    /// The program that runs it in place of the engine's own executor. `default`: of apps that name none.
+    pub fn custom_executor<'a>(&'a self, default: &'a str) -> Option<&'a str> {
+        custom_executor(&self.executor, default).filter(|_| !self.is_pod())
     }
 
     /// The image, when the Docker engine runs it.

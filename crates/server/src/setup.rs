@@ -54,6 +54,7 @@ pub fn policy(config: &Config) -> Policy {
         },
         // The embedded engine keeps reservations for whoever asks.
         any_role_reserves: is_local,
+        executor: (!is_local).then(|| config.executor.clone()),
     };
     // Pace and limits protect a shared cluster; with one framework on one machine they only cost time.
     let counts = |flag: &str| !is_local || given(config, flag);
@@ -89,7 +90,6 @@ pub fn policy(config: &Config) -> Policy {
         draining: config.draining_seconds,
         gpu_restricted: config.gpu_restricted,
         master_region: None,
-        executor: (!is_local).then(|| config.executor.clone()),
         principal: config.mesos_authentication_principal.clone(),
         callbacks: config.callbacks.clone().unwrap_or_default(),
     }

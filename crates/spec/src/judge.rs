@@ -14,7 +14,7 @@ const RESERVED_NAMES: [&str; 3] = ["restart", "tasks", "versions"];
 
 pub fn all(spec: &AppSpec, rules: &Rules, place: &Place<'_>, report: &mut Report) {
     id(&spec.id, report);
-    name::judge(spec, report);
+    name::judge(spec, rules, report);
     command(spec, report);
     secrets(spec, rules, report);
     environment(&spec.env, spec, "/env", rules, report);

@@ -49,6 +49,8 @@ pub struct Rules {
     pub role_behavior: RoleBehavior,
     /// Whether instances of the role `*` may own reservations. No Mesos master allows that; the embedded engine does.
     pub any_role_reserves: bool,
+    /// `--executor`, which runs apps that name none; `None` where an engine has no executors but its own.
+    pub executor: Option<String>,
 }
 
 /// `--enable_features`.
@@ -82,6 +84,7 @@ impl Default for Rules {
             default_accepted_roles: None,
             role_behavior: RoleBehavior::Any,
             any_role_reserves: false,
+            executor: None,
         }
     }
 }

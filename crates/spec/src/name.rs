@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! task      <path with _>.instance-<uuid>.<container>.<incarnation>
-//! executor  marathon-<task>                      of apps that name one
+//! executor  marathon-<task>                      where it is a custom one
 //! volume    <path with _>#<container path>#<uuid>
 //! ```
 //! All of them name folders, of Mesos and of the embedded engine, and a master refuses every launch, and forgets every
@@ -11,6 +11,7 @@
 use marathon_model::app::{AppSpec, VolumeSource};
 use marathon_model::pod::PodVolumeSource;
 
+use crate::Rules;
 use crate::report::Report;
 
 /// `NAME_MAX` of Linux.
@@ -19,11 +20,11 @@ const UUID: usize = 36;
 /// An instance may start again so often.
 const INCARNATION: usize = u32::MAX.ilog10() as usize + 1;
 
-pub fn judge(spec: &AppSpec, report: &mut Report) {
+pub fn judge(spec: &AppSpec, rules: &Rules, report: &mut Report) {
     let containers = spec.pod.iter().flat_map(|it| &it.containers).map(|it| it.name.len());
     let container = containers.max().unwrap_or("_app".len());
-    let is_custom = !matches!(spec.executor.as_str(), "" | "//cmd");
-    let prefix = if is_custom { "marathon-".len() } else { 0 };
+    let custom = spec.custom_executor(rules.executor.as_deref().unwrap_or_default());
+    let prefix = custom.map_or(0, |_| "marathon-".len());
     let around = prefix + ".instance-".len() + UUID + ".".len() + container + ".".len() + INCARNATION;
     let most = NAME_MAX.saturating_sub(around);
     let path = spec.id.safe().len();

@@ -117,7 +117,7 @@ fn sum<'a>(all: impl Iterator<Item = &'a Amounts>) -> Amounts {
 pub fn all(spec: &AppSpec, rules: &Rules, place: &Place<'_>, report: &mut Report) {
     let Some(pod) = &spec.pod else { return };
     judge::id(&spec.id, report);
-    crate::name::judge(spec, report);
+    crate::name::judge(spec, rules, report);
     judge::secrets(spec, rules, report);
     judge::environment(&spec.env, spec, "/environment", rules, report);
     nul(spec.user.as_deref(), || "/user".to_owned(), report);

@@ -90,6 +90,13 @@ fn names_fit_into_the_ids_of_tasks() {
         let got = post(&body, &Rules::default()).map_or_else(|it| it, |_| "ok".to_owned());
         assert_eq!(got, want, "{length} {more}");
     }
+    // `--executor`, for apps that name none.
+    let rules = Rules { executor: Some("/x".to_owned()), ..Rules::default() };
+    for (more, want) in [("", too_long(194, 185)), (r#","executor":"//cmd""#, "ok".to_owned())] {
+        let body = format!(r#"{{"id":"{}","cmd":"x"{more}}}"#, id(194));
+        let got = post(&body, &rules).map_or_else(|it| it, |_| "ok".to_owned());
+        assert_eq!(got, want, "{more}");
+    }
     let volume = |length: usize, name: &str| {
         format!(
             r#"{{"id":"{}","cmd":"x","container":{{"type":"MESOS","volumes":[{{"containerPath":"{name}","mode":"RW","persistent":{{"size":1}}}}]}}}}"#,

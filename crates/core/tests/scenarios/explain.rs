@@ -150,8 +150,10 @@ fn what_a_custom_executor_needs_counts() {
         it.executor = Some("/bin/runs-it".to_owned());
         it.executor_resources = Some(Amounts { cpus: Milli(250), ..Amounts::default() });
     };
+    let mut policy = policy();
+    policy.rules.executor = Some("//cmd".to_owned());
     check_with(
-        Policy { executor: Some("//cmd".to_owned()), ..policy() },
+        policy,
         app(512, with_executor),
         "a cpus 1.1 mem 1024",
         "The one instance waits: 1 of 1 agent: not enough cpus (needs 1.25 cpus, 1.1 cpus free). \

@@ -74,7 +74,8 @@ fn a_batch_of_offers_takes_as_many_as_group_by_allows() {
 #[test]
 fn a_custom_executor_takes_its_share() {
     let check = |default: Option<&str>, named: &str, cpus: u64, want: &str| {
-        let policy = Policy { executor: default.map(str::to_owned), ..policy() };
+        let mut policy = policy();
+        policy.rules.executor = default.map(str::to_owned);
         let mut rig = Rig::with(policy);
         let update = AppUpdate {
             executor: Some(named.to_owned()),

@@ -25,6 +25,16 @@ impl Leader {
         Line(tokio::time::timeout(PATIENCE, self.listener.accept()).await.expect("a connection").unwrap().0)
     }
 
+    /// One request and its answer, on a new connection.
+    async fn serves(&self, follower: &Server) -> Line {
+        let answered = asks(follower, "GET /ping", "");
+        let mut line = self.line().await;
+        line.asked().await;
+        line.say(OK).await;
+        answered.await.unwrap().expect(200, "ok");
+        line
+    }
+
     /// Nobody has come who was not let in.
     async fn is_left_alone(&self) {
         let accepted = tokio::time::timeout(Duration::from_millis(20), self.listener.accept()).await;
@@ -182,11 +192,7 @@ async fn an_answer_before_the_end_of_the_upload() {
         assert!(hears(&mut client, "no!").await.starts_with("HTTP/1.1 413 "));
         line.ends().await;
     }
-    let next = asks(&follower, "GET /ping", "");
-    let mut line = leader.line().await;
-    line.asked().await;
-    line.say(OK).await;
-    next.await.unwrap().expect(200, "ok");
+    leader.serves(&follower).await;
 }
 
 /// A leader may end a connection at any time between two requests; nobody notices.
@@ -214,11 +220,7 @@ async fn what_may_have_been_done_is_not_sent_twice() {
         for second in [OK, ""] {
             let leader = Leader::new().await;
             let follower = follower(leader.address).await;
-            let first = asks(&follower, "GET /first", "");
-            let mut line = leader.line().await;
-            line.asked().await;
-            line.say(OK).await;
-            first.await.unwrap().expect(200, "ok");
+            let mut line = leader.serves(&follower).await;
             let answered = asks(&follower, request, if request.starts_with('P') { "{}" } else { "" });
             line.asked().await;
             drop(line);
@@ -255,11 +257,7 @@ async fn clients_that_go_away() {
         drop(client);
         line.ends().await;
     }
-    let next = asks(&follower, "GET /ping", "");
-    let mut line = leader.line().await;
-    line.asked().await;
-    line.say(OK).await;
-    next.await.unwrap().expect(200, "ok");
+    leader.serves(&follower).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -269,11 +267,7 @@ async fn connections_to_former_leaders_end() {
     let mut former = None;
     for leader in [&before, &after] {
         follower.http.leadership.set(Lead::Other(leader.address.to_string().into()));
-        let answered = asks(&follower, "GET /ping", "");
-        let mut line = leader.line().await;
-        line.asked().await;
-        line.say(OK).await;
-        answered.await.unwrap().expect(200, "ok");
+        let line = leader.serves(&follower).await;
         if let Some(former) = former.replace(line) {
             former.ends().await;
         }
@@ -285,11 +279,7 @@ async fn connections_to_former_leaders_end() {
 async fn an_answer_that_breaks_off_later() {
     let leader = Leader::new().await;
     let follower = follower(leader.address).await;
-    let first = asks(&follower, "GET /first", "");
-    let mut line = leader.line().await;
-    line.asked().await;
-    line.say(OK).await;
-    first.await.unwrap().expect(200, "ok");
+    let mut line = leader.serves(&follower).await;
     for head in ["Content-Length: 9\r\n\r\nhalf", "Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n"] {
         let mut client = client(&follower, "GET /a HTTP/1.1\r\nHost: h\r\n\r\n").await;
         line.asked().await;
@@ -299,10 +289,6 @@ async fn an_answer_that_breaks_off_later() {
         let mut rest = String::new();
         let _ = tokio::time::timeout(PATIENCE, client.read_to_string(&mut rest)).await.expect("its end");
         assert!(!rest.contains("0\r\n\r\n"), "{rest}");
-        let next = asks(&follower, "GET /ping", "");
-        line = leader.line().await;
-        line.asked().await;
-        line.say(OK).await;
-        next.await.unwrap().expect(200, "ok");
+        line = leader.serves(&follower).await;
     }
 }

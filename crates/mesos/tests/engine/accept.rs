@@ -36,7 +36,7 @@ pub fn policy() -> Policy {
     policy.rules.features.gpu_resources = true;
     policy.min_revive_offers_interval = Duration::ZERO;
     policy.gpu_restricted = false;
-    policy.executor = Some("//cmd".to_owned());
+    policy.rules.executor = Some("//cmd".to_owned());
     policy
 }
 
